@@ -1,0 +1,177 @@
+"""Heavy work in a process of its own: progress while it runs, one JSON result, errors with their fix.
+
+A worker is a module of ours with `main(request, progress) -> dict`. The parent never loads what the
+worker loads, the worker's peak memory is its own, and a kill leaves the parent standing.
+
+The protocol is one JSON object a line on the child's stdout: {"progress": […]}, {"result": …} or
+{"error": …}. Whatever else a library prints goes to stderr, which is kept for the error message.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from smallworks import errors
+from smallworks.seams import Progress, silent
+
+TAIL_LINES = 12
+FULL = os.strerror(errno.ENOSPC)
+
+
+def run(
+    module: str, request: Mapping[str, Any], *, progress: Progress = silent, log: Path | None = None
+) -> Any:
+    """Run `module.main(request, progress)` in a child; return its result.
+
+    Raises what the worker raised when that is one of our errors, ChildError otherwise. Ctrl-C
+    reaches the child too, which may save before it ends.
+    """
+    process = subprocess.Popen(
+        # -P: a datasets.py in the user's folder must not stand in for the library of that name.
+        [sys.executable, "-P", "-m", "smallworks.child", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=_environment(),
+    )
+    assert process.stdin and process.stdout and process.stderr
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    reader = threading.Thread(target=_keep, args=(process.stderr, tail, log), daemon=True)
+    reader.start()
+    try:
+        # A child that died early has its own last words, which say more than a broken pipe.
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(request, default=str))
+        outcome = _listen(process.stdout, progress)
+        process.wait()
+        reader.join(timeout=5)
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+    if "error" in outcome:
+        raise _revive(outcome["error"])
+    if "result" not in outcome or process.returncode != 0:
+        raise _died(module, process.returncode, tail)
+    return outcome["result"]
+
+
+def peak_memory() -> int:
+    """Peak resident bytes of this process so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _listen(stream: IO[str], progress: Progress) -> dict[str, Any]:
+    outcome: dict[str, Any] = {}
+    for line in stream:
+        try:
+            message = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if not isinstance(message, dict):
+            continue
+        if "progress" in message:
+            step, done, total, note = message["progress"]
+            progress(step, done, total, note)
+        elif "result" in message or "error" in message:
+            outcome = message
+    return outcome
+
+
+def _keep(stream: IO[str], tail: deque[str], log: Path | None) -> None:
+    """Read to the end whatever becomes of the log: a child that nobody reads stands still."""
+    for line in stream:
+        tail.append(line.rstrip())
+        if log:
+            try:
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError as error:
+                tail.append(f"'{log}' cannot be written: {error.strerror or error}")
+                log = None
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def _revive(error: Mapping[str, str]) -> errors.SmallworksError:
+    kind = getattr(errors, error["type"], errors.ChildError)
+    revived: errors.SmallworksError = kind.__new__(kind)
+    errors.SmallworksError.__init__(revived, error["what"], fix=error["fix"])
+    return revived
+
+
+def _died(module: str, code: int | None, tail: deque[str]) -> errors.ChildError:
+    last = next((line for line in reversed(tail) if line.strip()), "no output")
+    cause = "was killed (out of memory?)" if code in (-9, 137) else f"ended with exit code {code}"
+    return errors.ChildError(
+        f"The child process '{module}' {cause}: {last}",
+        fix="Run the same command again: finished steps are kept and the rest resumes.",
+    )
+
+
+def _worker(module: str) -> int:
+    # The protocol owns the real stdout; prints of libraries are sent to stderr instead.
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+
+    def say(message: Mapping[str, Any]) -> None:
+        channel.write(json.dumps(message, default=str) + "\n")
+        channel.flush()
+
+    def progress(step: str, done: float, total: float, note: str) -> None:
+        say({"progress": [step, done, total, note]})
+
+    request = json.loads(sys.stdin.read())
+    try:
+        say({"result": importlib.import_module(module).main(request, progress)})
+    except errors.SmallworksError as error:
+        say(_told(error))
+    except Exception as error:
+        if FULL not in str(error):  # torch, safetensors and the system each have a class of their own for it
+            raise
+        fix = "Free some space, then run the same command again: it resumes."
+        say(_told(errors.DiskError(f"The disk is full: {error}.", fix=fix)))
+    return 0
+
+
+def _told(error: errors.SmallworksError) -> dict[str, Any]:
+    return {"error": {"type": type(error).__name__, "what": error.what, "fix": error.fix}}
+
+
+if __name__ == "__main__":
+    if not sys.argv[1].startswith("smallworks."):
+        sys.exit("smallworks.child runs modules of smallworks only.")
+    sys.exit(_worker(sys.argv[1]))

@@ -1,0 +1,75 @@
+"""Settings from the environment, read in one place. Nothing else reads os.environ.
+
+| variable | what |
+|---|---|
+| SMALLWORKS_HOME | where downloads and conversions are cached (default ~/.cache/smallworks) |
+| SMALLWORKS_EMBEDDER | sentence-embedding model for `fused`: a local folder or a hub id |
+| SMALLWORKS_THREADS | threads per engine (default: the physical cores) |
+| SMALLWORKS_HUB_URL | where hub ids are fetched from (default https://huggingface.co) |
+| SMALLWORKS_OFFLINE | 1: never reach for the hub |
+| SMALLWORKS_UPSTREAMS | URLs of model servers that bundles may send inputs and keys to, comma-separated |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from smallworks.errors import UserError
+
+UPSTREAMS = "SMALLWORKS_UPSTREAMS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    home: Path
+    embedder: str | None
+    threads: int
+    hub_url: str
+    offline: bool
+    upstreams: tuple[str, ...] = ()
+
+
+def load() -> Settings:
+    """Settings of this moment; an empty variable is as good as none. Raises UserError for a bad value."""
+    env = {name: value for name, value in os.environ.items() if value}
+    return Settings(
+        home=Path(env.get("SMALLWORKS_HOME", "~/.cache/smallworks")).expanduser(),
+        embedder=env.get("SMALLWORKS_EMBEDDER"),
+        threads=_threads(env.get("SMALLWORKS_THREADS")),
+        hub_url=env.get("SMALLWORKS_HUB_URL", "https://huggingface.co").rstrip("/"),
+        upstreams=tuple(url.strip() for url in env.get(UPSTREAMS, "").split(",") if url.strip()),
+        offline=env.get("SMALLWORKS_OFFLINE", env.get("HF_HUB_OFFLINE", "0")) != "0",
+    )
+
+
+def approve_upstream(url: str) -> None:
+    """Let bundles of this process and its children talk to a server that the user's own task file names."""
+    os.environ[UPSTREAMS] = ",".join(dict.fromkeys((*load().upstreams, url)))
+
+
+def secret(variable: str) -> str:
+    """The value of a key variable, for the one request that needs it; never stored or logged."""
+    value = os.environ.get(variable)
+    if not value:
+        raise UserError(f"The key variable '{variable}' is not set.", fix=f"Run: export {variable}=…")
+    return value
+
+
+def _threads(text: str | None) -> int:
+    if text is None:
+        return physical_cores()
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(
+            f"SMALLWORKS_THREADS is '{text}', not a positive number.", fix="Try SMALLWORKS_THREADS=2."
+        )
+    return int(text)
+
+
+def physical_cores() -> int:
+    """Physical cores that this process may use; oversubscription is the largest speed risk of all."""
+    import psutil
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(usable, psutil.cpu_count(logical=False) or usable))

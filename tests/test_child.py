@@ -1,0 +1,141 @@
+"""Heavy work in a process of its own: results, progress, errors that stay ours, deaths that are explained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smallworks import child
+from smallworks.errors import ChildError, DataError, MissingExtra, UserError
+
+Run = Callable[..., Any]
+SITE = """\
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("smallworks.work", {path!r})
+sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules[spec.name])
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a body of `main(request, progress)` as if it were a worker of ours."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE.format(path=str(site / "work.py")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])))
+
+    def run_body(body: str, request: dict[str, Any] | None = None, **options: Any) -> Any:
+        (site / "work.py").write_text("def main(request, progress):\n    " + body.replace("\n", "\n    "))
+        return child.run("smallworks.work", request or {}, **options)
+
+    return run_body
+
+
+def test_a_result_comes_back(run: Run) -> None:
+    request = {"path": Path("a") / "b", "text": "é漢🎉\n", "n": [1, 2.5, None]}
+    assert run("return request", request) == {**request, "path": str(Path("a") / "b")}
+
+
+def test_progress_is_told_while_it_runs(run: Run) -> None:
+    told: list[Any] = []
+    run("for i in range(3): progress('fit', i, 3, 'é')\nreturn {}", progress=lambda *step: told.append(step))
+    assert told == [("fit", 0, 3, "é"), ("fit", 1, 3, "é"), ("fit", 2, 3, "é")]
+
+
+def test_a_library_that_prints_does_not_break_the_protocol(run: Run, tmp_path: Path) -> None:
+    body = (
+        "import os, sys, subprocess\n"
+        "print('{\"result\": 0}')\n"
+        "os.write(1, b'\\xff{\"error\": {}}\\n')\n"
+        "subprocess.run([sys.executable, '-c', 'print(7)'])\n"
+        "return {'right': True}"
+    )
+    assert run(body, log=tmp_path / "log.txt") == {"right": True}
+    assert '{"result": 0}' in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        ("DataError('Row 7 is \\'é\\'.', fix='Mend it.')", DataError),
+        ("MissingExtra('trl', extra='train', wanted_for='Tuning')", MissingExtra),
+        ("UserError('What.', fix='Fix.')", UserError),
+    ],
+)
+def test_our_errors_come_back_as_they_were(run: Run, raised: str, kind: type[UserError]) -> None:
+    with pytest.raises(UserError) as caught:
+        run(f"from smallworks import errors\nraise errors.{raised}")
+    assert type(caught.value) is kind
+    assert caught.value.what and caught.value.fix and caught.value.exit_code == 2
+
+
+def test_a_crash_is_explained_by_its_last_line(run: Run) -> None:
+    with pytest.raises(ChildError) as caught:
+        run("raise RuntimeError('the weights are gone')")
+    assert "RuntimeError: the weights are gone" in caught.value.what
+    assert "'smallworks.work'" in caught.value.what and caught.value.fix
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_killed_child_is_told_from_a_crashed_one(run: Run) -> None:
+    with pytest.raises(ChildError, match="out of memory"):
+        run("import os\nos.kill(os.getpid(), 9)")
+    with pytest.raises(ChildError, match="exit code 7"):
+        run("import os\nos._exit(7)")
+
+
+def test_a_request_that_nobody_read_is_no_broken_pipe(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "site" / "sitecustomize.py").write_text("raise SystemExit('dead on arrival')")
+    with pytest.raises(ChildError):
+        run("return {}", {"long": "x" * 1_000_000})
+
+
+@pytest.mark.parametrize(
+    "raised", ["OSError(28, os.strerror(28))", "ValueError('IoError: ' + os.strerror(28))"]
+)
+def test_a_disk_that_fills_up_is_the_users_to_mend(run: Run, raised: str) -> None:
+    with pytest.raises(UserError, match="disk is full") as caught:
+        run(f"import os\nraise {raised}")
+    assert caught.value.exit_code == 2
+
+
+def test_a_log_that_cannot_be_written_does_not_hold_the_child(run: Run, tmp_path: Path) -> None:
+    body = "import sys\nsys.stderr.write('noise\\n' * 50_000)\nreturn {'done': True}"
+    assert run(body, log=tmp_path / "absent" / "log.txt") == {"done": True}
+
+
+def test_a_parent_that_stops_takes_its_child_along(run: Run, tmp_path: Path) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    body = "import os, time\nprogress(str(os.getpid()), 0, 0, '')\ntime.sleep(60)"
+    seen: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(body, progress=lambda step, *_: (seen.append(step), stop()))
+    assert not _alive(int(seen[0]))
+
+
+def test_a_module_in_the_users_folder_does_not_shadow_a_library(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "safetensors.py").write_text("raise SystemExit('the wrong module')")
+    monkeypatch.chdir(tmp_path)
+    assert run("import safetensors\nreturn {'file': safetensors.__file__}")["file"].endswith("__init__.py")
+
+
+def test_only_our_own_modules_are_run() -> None:
+    with pytest.raises(ChildError, match="modules of smallworks only"):
+        child.run("json.tool", {})
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
