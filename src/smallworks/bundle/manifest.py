@@ -1,0 +1,158 @@
+"""What a bundle says of itself: `bundle.json` as a frozen value, and back. Knows no disk and no engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Literal, get_args
+
+from smallworks.errors import BundleError
+from smallworks.types import Choices, Columns, Kind, PromptSpec, Sampling
+
+FORMAT = 1
+EngineName = Literal["linear", "onnx", "llamacpp", "transformers", "http", "fake"]
+PRECISIONS = ("f32", "f16", "bf16", "q8_0", "q4_0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A pinned reference to weights outside the bundle: `sha256` covers every file that is read."""
+
+    source: Literal["starter", "folder", "gguf", "hub"]
+    ref: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Log-probabilities → (log p + bias) / temperature, renormalised. `bias` is per label, in label order."""
+
+    temperature: float = 1.0
+    bias: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """An OpenAI-shaped server; the key itself never enters a bundle."""
+
+    url: str
+    model: str
+    key_env: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """`files` maps each file of the bundle to its SHA-256; the bundle's id is the hash of all of this.
+
+    `model` names the weights inside the bundle (a GGUF, a linear model, an adapter folder), `encoder`
+    the ONNX encoder of a fused one. `inputs` names the fields that a request may give, `columns` those of
+    a labelled file, as the task named them.
+    """
+
+    task: str
+    kind: Kind
+    candidate: str
+    engine: EngineName
+    prompt: PromptSpec
+    sampling: Sampling = field(default_factory=Sampling)
+    inputs: tuple[str, ...] = ("input",)
+    columns: Columns = field(default_factory=Columns)
+    model: str | None = None
+    encoder: str | None = None
+    adapter: str | None = None
+    base: Base | None = None
+    remote: Remote | None = None
+    quantization: str | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def to_json(manifest: Manifest) -> dict[str, Any]:
+    return dataclasses.asdict(manifest)
+
+
+def from_json(raw: Any, *, where: str) -> Manifest:
+    """Raises BundleError when the format is newer than this program or a field is missing.
+
+    `id` stands beside the fields on disk and is the store's to check.
+    """
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if version != FORMAT:
+        raise BundleError(
+            f"The bundle at '{where}' has format {version!r}; this program reads {FORMAT}.",
+            fix="Upgrade smallworks, or rebuild the bundle with: smallworks build",
+        )
+    try:
+        manifest = Manifest(
+            **{
+                **{name: value for name, value in raw.items() if name != "id"},
+                "prompt": _prompt(raw["prompt"]),
+                "sampling": Sampling(**_tuples(raw["sampling"], "stop", "stop_ids")),
+                "inputs": tuple(raw["inputs"]),
+                "columns": _columns(raw["columns"]),
+                "base": Base(**raw["base"]) if raw["base"] else None,
+                "remote": Remote(**raw["remote"]) if raw["remote"] else None,
+                "calibration": Calibration(**_tuples(raw["calibration"], "bias")),
+            }
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"The bundle at '{where}' has a bundle.json that does not read: {error}.",
+            fix="Rebuild it with: smallworks build",
+        ) from error
+    problem = _problem(manifest)
+    if problem:
+        raise BundleError(
+            f"The bundle at '{where}' is not to be trusted: {problem}.", fix="Get it again from who built it."
+        )
+    return manifest
+
+
+def _problem(manifest: Manifest) -> str | None:
+    """What no build would have written: names outside the bundle, an engine or a calibration that is none."""
+    for name in filter(None, (manifest.model, manifest.encoder, manifest.adapter, *manifest.files)):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+            return f"'{name}' lies outside of it"
+    for name in filter(None, (manifest.model, manifest.encoder, manifest.adapter)):
+        if not any(file == name or file.startswith(f"{name}/") for file in manifest.files):
+            return f"'{name}' is covered by no checksum"
+    if manifest.engine not in get_args(EngineName):
+        return f"there is no engine '{manifest.engine}'"
+    if manifest.quantization not in (None, *PRECISIONS):
+        return f"there is no quantisation '{manifest.quantization}'"
+    labels = len(manifest.prompt.choices.labels) if manifest.prompt.choices else 0
+    temperature, bias = manifest.calibration.temperature, manifest.calibration.bias
+    numbers = (temperature, *bias)
+    if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers) or temperature <= 0:
+        return "its calibration is not a set of finite numbers"
+    return (
+        f"its calibration has {len(bias)} biases for {labels} labels"
+        if len(bias) not in (0, labels)
+        else None
+    )
+
+
+def _prompt(raw: Mapping[str, Any]) -> PromptSpec:
+    choices = raw["choices"]
+    return PromptSpec(
+        **{
+            **raw,
+            "choices": Choices(**_tuples(choices, "labels", "codes", "ids")) if choices else None,
+            "shots": tuple((text, answer) for text, answer in raw["shots"]),
+        }
+    )
+
+
+def _columns(raw: Mapping[str, Any]) -> Columns:
+    named = raw["input"]
+    return Columns(**{**raw, "input": tuple(named) if isinstance(named, list) else named})
+
+
+def _tuples(raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {**raw, **{name: tuple(raw[name]) for name in names}}
