@@ -1,0 +1,203 @@
+"""The starter's curriculum: the same for a seed, and every answer follows from its prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import islice
+from random import Random
+
+import pytest
+from training.starter import curriculum
+from training.starter.corpora import Corpora, Gloss
+from training.starter.curriculum import answer, classify, extract, facts, phrases, rewrite, tables, topics
+from training.starter.curriculum.conversation import Conversation, pieces, turns
+from training.starter.curriculum.labels import ANSWER, CODES, first_turn, later_turn
+from training.starter.curriculum.sentences import fill, gather
+
+SHEET = {"Capital - name": "Tarn", "Climate": "mild", "Area - total": "12 sq km", "Currency": "dinar"}
+TINY = Corpora(
+    books={"tale.md": "The old miller walked slowly to the river. She carried bread and cheese home."},
+    textbooks={"astronomy": "The planets move around the bright sun. A comet has a long and shining tail."},
+    countries={"Arland": SHEET, "Borland": {**SHEET, "Capital - name": "Vik"}},
+    glosses=tuple(
+        Gloss(
+            words=(f"word{n}", f"like{n}"),
+            topic=topic,
+            definition=f"kind of {topic.split('.')[1]} number {n}",
+        )
+        for n, topic in enumerate(sorted(topics.NAMES) * 4)
+    ),
+    dialogues={"greetings": (("Hello", "Hi there"), ("How are you?", "Fine, thanks."))},
+)
+
+
+def drawn(count: int, seed: int = 3, corpora: Corpora = TINY) -> list[Conversation]:
+    return list(islice(curriculum.stream(corpora, seed, drawn=20_000), count))
+
+
+def classifications() -> list[Conversation]:
+    return [found for found in drawn(400) if found.kind == "classify"]
+
+
+def label_list(found: Conversation) -> str:
+    return found.messages[0].content.split("Labels:\n")[1].split("\n\nText: ")[0]
+
+
+def test_same_seed_same_conversations() -> None:
+    assert drawn(150) == drawn(150)
+
+
+def test_other_seed_other_conversations() -> None:
+    assert drawn(50, seed=1) != drawn(50, seed=2)
+
+
+def test_every_kind_appears() -> None:
+    assert {found.kind for found in drawn(400)} == {"classify", "extract", "answer", "rewrite", "chat"}
+
+
+def test_lookups_fade_as_conversations_are_drawn() -> None:
+    def lookups(start: int) -> int:
+        found = islice(curriculum.stream(TINY, 5, drawn=start), 200)
+        return sum("Which label is named?" in each.messages[0].content for each in found)
+
+    assert lookups(0) > 2 * lookups(50_000)
+
+
+def test_empty_corpora_still_teach() -> None:
+    assert {found.kind for found in drawn(100, corpora=Corpora())} >= {"classify", "extract", "answer"}
+
+
+def test_user_and_assistant_take_turns() -> None:
+    for found in drawn(200):
+        roles = [message.role for message in found.messages]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+def test_classification_prompt_is_the_product_s_word_for_word() -> None:
+    expected = "Sort.\n\nLabels:\nA: cat\nB: dog\n\nText: It barks.\n\nAnswer with the code of one label."
+    assert first_turn("Sort.", ("cat", "dog"), "It barks.") == expected
+    assert later_turn("It purrs.") == "Text: It purrs.\n\nAnswer with the code of one label."
+
+
+def test_codes_are_capitals_then_small_letters_then_digits() -> None:
+    assert (CODES[:3], CODES[26:28], CODES[-3:], len(set(CODES))) == ("ABC", "ab", "789", 62)
+
+
+def test_every_answer_is_a_listed_code() -> None:
+    for found in classifications():
+        listed = re.findall(r"^(.): ", label_list(found), re.M)
+        assert all(message.content in listed for message in found.messages[1::2])
+
+
+def test_labels_are_distinct_and_between_2_and_26() -> None:
+    for found in classifications():
+        names = [line[3:] for line in label_list(found).split("\n")]
+        assert len(set(names)) == len(names) and 2 <= len(names) <= 26
+
+
+def test_later_turns_hold_only_the_text() -> None:
+    for found in classifications():
+        for message in found.messages[2::2]:
+            assert message.content.startswith("Text: ") and message.content.endswith(ANSWER)
+            assert "Labels:" not in message.content
+
+
+def test_conversation_codes_point_at_the_label() -> None:
+    problem = classify.Problem("Sort.", ("cat", "dog"), (("It barks.", "dog"), ("It purrs.", "cat")))
+    assert [message.content for message in classify.conversation(problem).messages[1::2]] == ["B", "A"]
+
+
+def test_lookup_texts_name_their_label() -> None:
+    for seed in range(30):
+        problem = classify.lookup(Random(seed))
+        assert all(label in text and label in problem.labels for text, label in problem.items)
+
+
+def test_keyword_occurs_in_its_text_and_no_other_label_does() -> None:
+    sentences = gather(TINY, Random(0)).all
+    for seed in range(30):
+        problem = classify.keywords(Random(seed), sentences)
+        if problem.instruction in classify.KEYWORD_INSTRUCTIONS:
+            for text, label in problem.items:
+                assert [name for name in problem.labels if name in text] == [label]
+
+
+def test_topic_labels_carry_a_name_of_their_topic() -> None:
+    problem = classify.from_topics(Random(1), classify.topic_bank(TINY.glosses))
+    names = {name: topic for topic, known in topics.NAMES.items() for name in known}
+    assert all(names[label].split(".")[1] in text for text, label in problem.items)
+
+
+def test_held_out_topics_are_never_labels() -> None:
+    assert not topics.HELD_OUT & set(classify.topic_bank(TINY.glosses))
+    assert set(classify.topic_bank(TINY.glosses, held_out=True)) == topics.HELD_OUT
+
+
+def test_held_out_glosses_are_never_classified() -> None:
+    hidden = [gloss.definition for gloss in TINY.glosses if topics.is_held_out(gloss)]
+    shown = "\n".join(message.content for found in classifications() for message in found.messages)
+    assert not any(f": {definition}" in shown for definition in hidden)
+
+
+def test_genus_is_the_noun_of_the_definition() -> None:
+    gloss = Gloss(words=("husky",), topic="noun.animal", definition="a small dog of the north")
+    assert classify.genera([gloss] * 3, least=3) == {"dog": ["husky: a small dog of the north"] * 3}
+
+
+def test_extracted_values_stand_in_the_text() -> None:
+    for seed in range(60):
+        user, assistant = extract.draw(Random(seed), TINY).messages
+        text = user.content.split("\n\nText: ")[1]
+        assert all(str(value) in text for value in json.loads(assistant.content).values())
+
+
+def test_extraction_names_its_fields_in_order_and_is_compact() -> None:
+    known = (facts.Fact("name", "Ann", "Who?"), facts.Fact("cats", 3, "How many?"))
+    record = facts.Record("Ann has 3 cats.", known)
+    user, assistant = extract.conversation(Random(1), record, ["cats", "name"]).messages
+    assert "cats, name" in user.content
+    assert user.content.endswith("\n\nText: Ann has 3 cats.\n\nAnswer with JSON.")
+    assert assistant.content == '{"cats":3,"name":"Ann"}'
+
+
+def test_grounded_answers_stand_in_the_context_or_are_unknown() -> None:
+    replies = [answer.draw(Random(seed), TINY).messages for seed in range(120)]
+    unknown = [reply for _, reply in replies if reply.content == answer.UNKNOWN]
+    assert 10 < len(unknown) < 60
+    assert all(reply.content in user.content for user, reply in replies if reply.content != answer.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "expected"),
+    [("Copy the text exactly.", "The sun rose."), ("Give the last word of the text.", "rose")],
+)
+def test_rewrites(instruction: str, expected: str) -> None:
+    assert rewrite.REWRITES[instruction]("The sun rose.") == expected
+
+
+def test_only_the_assistant_is_learned_with_its_end_of_turn() -> None:
+    conversation = turns("chat", ("Hello", "Hi"))
+    assert [piece.text for piece in pieces(conversation) if piece.learned] == ["Hi<|im_end|>"]
+
+
+def test_pieces_join_to_the_chat_template_s_text() -> None:
+    joined = "".join(piece.text for piece in pieces(turns("chat", ("Hello", "Hi"))))
+    assert joined == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\nHi<|im_end|>\n"
+
+
+def test_fill_leaves_unknown_braces() -> None:
+    assert fill("{x} {name}", Random(0)).startswith("{x} ") and fill("{word}", Random(0), word="a") == "a"
+
+
+def test_held_out_names_are_not_phrases() -> None:
+    held_out = {name for topic in topics.HELD_OUT for name in topics.NAMES[topic]}
+    assert not held_out & {*phrases.REQUESTS, *phrases.FEELINGS}
+
+
+def test_tables_state_codes_that_their_list_gives() -> None:
+    for text in islice(tables.stream(TINY, 4), 60):
+        if text.startswith("Labels:") and ": " in text.split("\n\n")[1].split("\n")[0]:
+            given = {line[3:]: line[0] for line in text.split("\n\n")[0].split("\n")[1:]}
+            pairs = [line.removeprefix("Text: ").split(": ") for line in text.split("\n\n")[1].split("\n")]
+            assert all(given[pair[0]] == pair[1] for pair in pairs if len(pair) == 2)

@@ -1,0 +1,1 @@
+"""Scripts that make the artefacts shipped with Smallworks; not part of the installed package."""

@@ -1,0 +1,1 @@
+"""Makes the embedded starter language model: corpora, tokenizer, curriculum, pretraining, measures."""

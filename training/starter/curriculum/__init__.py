@@ -1,0 +1,47 @@
+"""The generated curriculum: an endless seeded stream of chat conversations that teach narrow tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from random import Random
+
+from training.starter.corpora import Corpora
+from training.starter.curriculum import answer, classify, extract, rewrite
+from training.starter.curriculum.conversation import Conversation
+from training.starter.curriculum.sentences import gather
+
+Source = Callable[[Random], Conversation]
+
+
+def stream(corpora: Corpora, seed: int, drawn: int = 0) -> Iterator[Conversation]:
+    """The same corpora, seed and count of conversations drawn before give the same ones, for ever.
+
+    Look-ups of a code come first in number and fade over some ten thousand conversations: a model that cannot
+    yet find "B" beside its label learns nothing from harder questions.
+    """
+    sources = _sources(corpora)
+    random = Random(seed)
+    while True:
+        ease = 60.0 * math.exp(-drawn / 10_000)
+        weights = [3.0 + ease, *(weight for weight, _ in sources)]
+        ((_, source),) = random.choices([(0.0, _classify(classify.lookup)), *sources], weights)
+        yield source(random)
+        drawn += 1
+
+
+def _sources(corpora: Corpora) -> list[tuple[float, Source]]:
+    """Weights are shares of conversations: classification is the starter's first duty."""
+    sentences = gather(corpora, Random(0))
+    sources = [(4.0 * weight, _classify(draw)) for weight, draw in classify.draws(corpora, sentences)]
+    sources.append((12.0, lambda random: extract.draw(random, corpora)))
+    sources.append((9.0, lambda random: answer.draw(random, corpora)))
+    if sentences.all:
+        sources.append((5.0, lambda random: rewrite.rewrite(random, sentences)))
+    if corpora.dialogues:
+        sources.append((3.0, lambda random: rewrite.chat(random, corpora)))
+    return sources
+
+
+def _classify(draw: classify.Draw) -> Source:
+    return lambda random: classify.conversation(draw(random))

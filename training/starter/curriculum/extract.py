@@ -1,0 +1,27 @@
+"""Extraction conversations: some fields of a stated record, answered as compact JSON."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+from training.starter.corpora import Corpora
+from training.starter.curriculum.conversation import Conversation, turns
+from training.starter.curriculum.facts import Record, any_record
+
+
+def draw(random: Random, corpora: Corpora) -> Conversation:
+    record = any_record(random, corpora)
+    chosen = random.sample(record.facts, random.randint(1, min(4, len(record.facts))))
+    return conversation(random, record, [fact.field for fact in chosen])
+
+
+def conversation(random: Random, record: Record, fields: list[str]) -> Conversation:
+    """The fields come in the order the instruction names them."""
+    values = {fact.field: fact.value for fact in record.facts}
+    answer = {field: values[field] for field in fields}
+    instruction = random.choice(
+        ("Extract {}.", "Extract these fields: {}.", "Find {} in the text.", "Return {}.")
+    )
+    prompt = f"{instruction.format(', '.join(fields))}\n\nText: {record.text}\n\nAnswer with JSON."
+    return turns("extract", (prompt, json.dumps(answer, ensure_ascii=False, separators=(",", ":"))))

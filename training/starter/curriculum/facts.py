@@ -1,0 +1,110 @@
+"""Small records and the text that states them: the ground of extraction and of answering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from training.starter.corpora import Corpora
+from training.starter.curriculum import phrases
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One field of a record, and the question it answers."""
+
+    field: str
+    value: str | int
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    text: str
+    facts: tuple[Fact, ...]
+
+
+COUNTRY_FACTS = (
+    ("Capital - name", "capital", "What is the capital of {name}?"),
+    ("Government type", "government", "What is the government type of {name}?"),
+    ("Climate", "climate", "What is the climate of {name}?"),
+    ("Area - total", "area", "What is the area of {name}?"),
+    ("Median age - total", "median_age", "What is the median age in {name}?"),
+    ("Population - total", "population", "What is the population of {name}?"),
+    ("Location", "location", "Where is {name}?"),
+    ("National holiday", "holiday", "What is the national holiday of {name}?"),
+    ("Currency", "currency", "What is the currency of {name}?"),
+    ("Birth rate", "birth_rate", "What is the birth rate of {name}?"),
+    ("Coastline", "coastline", "How long is the coastline of {name}?"),
+    ("Internet country code", "internet_code", "What is the internet code of {name}?"),
+)
+
+
+def country(random: Random, corpora: Corpora) -> Record | None:
+    """Two to five short lines of the fact sheet of one country."""
+    name = random.choice(sorted(corpora.countries))
+    sheet = corpora.countries[name]
+    known = [entry for entry in COUNTRY_FACTS if 1 < len(sheet.get(entry[0], "")) < 60]
+    if len(known) < 2:
+        return None
+    chosen = random.sample(known, random.randint(2, min(5, len(known))))
+    lines = [f"{key}: {sheet[key]}" for key, _, _ in chosen]
+    facts = tuple(Fact(field, sheet[key], question.format(name=name)) for key, field, question in chosen)
+    return Record(f"{name}. " + ". ".join(lines) + ".", facts)
+
+
+def order(random: Random) -> Record:
+    """A made-up sale in one sentence."""
+    who, item = (
+        f"{random.choice(phrases.FIRST_NAMES)} {random.choice(phrases.LAST_NAMES)}",
+        random.choice(phrases.ITEMS),
+    )
+    count, price = random.randint(2, 99), random.randint(5, 900)
+    city, day = random.choice(phrases.CITIES), random.choice(phrases.DAYS)
+    text = random.choice(
+        (
+            f"{who} from {city} ordered {count} {item}s for {price} euros on {day}.",
+            f"On {day}, {count} {item}s were sold to {who} in {city} at {price} euros.",
+            f"Please send {count} {item}s to {who} in {city} by {day}. The price is {price} euros.",
+        )
+    )
+    facts = (
+        Fact("customer", who, "Who is the customer?"),
+        Fact("item", item, "What was ordered?"),
+        Fact("quantity", count, f"How many {item}s?"),
+        Fact("price", price, "What is the price?"),
+        Fact("city", city, "In which city is the customer?"),
+        Fact("day", day, "On which day?"),
+    )
+    return Record(text, facts)
+
+
+def person(random: Random) -> Record:
+    """A made-up contact in one sentence."""
+    first, last = random.choice(phrases.FIRST_NAMES), random.choice(phrases.LAST_NAMES)
+    age, job, city = random.randint(18, 80), random.choice(phrases.JOBS), random.choice(phrases.CITIES)
+    month, day = random.choice(phrases.MONTHS), random.randint(1, 28)
+    mail = f"{first}.{last}@example.com".lower()
+    text = random.choice(
+        (
+            f"{first} {last}, {age}, is a {job} in {city}. Birthday: {day} {month}. Mail: {mail}",
+            f"My name is {first} {last} and I work as a {job} in {city}. "
+            f"I am {age}, born on {day} {month}. Write to {mail}.",
+            f"Contact {mail} ({first} {last}, {job}, {city}); age {age}, birthday {day} {month}.",
+        )
+    )
+    facts = (
+        Fact("name", f"{first} {last}", "What is the name of the person?"),
+        Fact("age", age, f"How old is {first}?"),
+        Fact("job", job, f"What is the job of {first}?"),
+        Fact("city", city, f"Where does {first} live?"),
+        Fact("birthday", f"{day} {month}", f"When is the birthday of {first}?"),
+        Fact("email", mail, f"What is the email of {first}?"),
+    )
+    return Record(text, facts)
+
+
+def any_record(random: Random, corpora: Corpora) -> Record:
+    choice = random.random()
+    found = country(random, corpora) if corpora.countries and choice < 0.4 else None
+    return found or (order(random) if choice < 0.7 else person(random))
