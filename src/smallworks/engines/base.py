@@ -1,0 +1,192 @@
+"""Where weights come from: the starter, a local folder, a GGUF file or a hub id, pinned by hash.
+
+Only safetensors and GGUF are ever fetched; code and pickles are not. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from smallworks import files, settings, starter
+from smallworks.bundle.manifest import Base
+from smallworks.bundle.store import hash_weights
+from smallworks.engines import gguf_file
+from smallworks.errors import ModelError
+from smallworks.prompt import Template
+from smallworks.prompt import tokenizer as tokenizers
+from smallworks.seams import Tokenizer
+
+PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt"]
+DEFAULT_CONTEXT = 2048
+EMBEDDER_PATTERNS = ["model.safetensors", "*.json", "1_Pooling/*.json", "vocab.txt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """Weights that are here: `path` is a Hugging Face folder, or a GGUF file when `is_gguf`."""
+
+    path: Path
+    pin: Base
+    parameters: int
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.pin.source == "gguf"
+
+
+def resolve(ref: str | None) -> BaseModel:
+    """The base model named by `ref` (None: the starter). Raises ModelError when it cannot be had."""
+    if ref is None or ref == "starter":
+        return _folder(starter.MODEL, "starter", "starter")
+    path = Path(ref).expanduser()
+    if path.is_file():
+        return _gguf(path)
+    if path.is_dir():
+        return _folder(path.resolve(), "folder", str(path.resolve()))
+    if path.suffix == ".gguf" or path.is_absolute() or ref.startswith(".") or ref.count("/") != 1:
+        raise ModelError(
+            f"No base model at '{ref}'.",
+            fix="Give a folder with config.json and safetensors, a .gguf file, or a hub id: owner/name.",
+        )
+    fetched = fetch(ref, PATTERNS)
+    return _folder(fetched, "hub", str(fetched))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """How a base reads and writes: its tokenizer, its chat template, its context in tokens."""
+
+    tokenizer: Tokenizer
+    template: Template
+    context: int
+
+
+def words_of(base: BaseModel) -> Words:
+    """From the folder's files, or from the metadata of a bare GGUF."""
+    if not base.is_gguf:
+        config = files.read_json(base.path / "config.json")
+        return Words(
+            tokenizer=tokenizers.load(base.path),
+            template=Template.load(base.path),
+            context=int(config.get("max_position_embeddings") or DEFAULT_CONTEXT),
+        )
+    from smallworks.engines.llamacpp import GgufTokenizer, LlamaCpp
+
+    model = LlamaCpp(base.path, slots=1)
+    return Words(
+        tokenizer=GgufTokenizer(model),
+        template=Template(model.chat_template, special=model.special_tokens),
+        context=model.context,
+    )
+
+
+def resolve_embedder(ref: str) -> Path:
+    """The folder of a sentence-embedding model: a local path or a hub id."""
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return _whole_embedder(path)
+    if path.is_absolute() or ref.startswith(".") or ref.count("/") != 1:
+        raise ModelError(
+            f"No embedding model at '{ref}'.", fix="Give a folder, or a hub id such as owner/name."
+        )
+    return _whole_embedder(fetch(ref, EMBEDDER_PATTERNS))
+
+
+def _whole_embedder(folder: Path) -> Path:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"'{folder}' is not an embedding model: it has no {name}.",
+                fix="Give a sentence-embedding model in safetensors, e.g. all-MiniLM-L6-v2.",
+            )
+    return folder
+
+
+def fetch(hub_id: str, patterns: list[str]) -> Path:
+    """Download a hub snapshot (resumable, cached). Raises ModelError when offline, unknown or gated."""
+    import httpx2
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+    )
+
+    here = settings.load()
+    cache = here.home / "hub"
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # it asks huggingface.co for more, whatever the endpoint
+    try:
+        return Path(
+            snapshot_download(
+                hub_id,
+                endpoint=here.hub_url,
+                cache_dir=cache,
+                allow_patterns=patterns,
+                local_files_only=here.offline,
+            )
+        )
+    except HFValidationError as error:
+        raise ModelError(f"'{hub_id}' is no hub id.", fix="Write it as owner/name.") from error
+    except GatedRepoError as error:
+        raise ModelError(
+            f"'{hub_id}' is gated.", fix="Accept its licence on the hub, then: hf auth login"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"The hub has no model '{hub_id}'.", fix="Check the spelling of owner/name."
+        ) from error
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in files.FULL:
+            raise files.unwritable(cache / hub_id, error) from error
+        raise _unreachable(hub_id, here) from error
+
+
+def _unreachable(hub_id: str, here: settings.Settings) -> ModelError:
+    if here.offline:
+        return ModelError(
+            f"'{hub_id}' is not in the cache at '{here.home}', and fetching is switched off.",
+            fix="Give a local folder, or run without SMALLWORKS_OFFLINE and HF_HUB_OFFLINE.",
+        )
+    return ModelError(
+        f"'{hub_id}' could not be fetched from {here.hub_url} and is not in the cache.",
+        fix="Check the network, set SMALLWORKS_HUB_URL to a mirror, or give a local folder.",
+    )
+
+
+def _folder(path: Path, source: str, ref: str) -> BaseModel:
+    for name in ("config.json", "tokenizer.json"):
+        if not (path / name).is_file():
+            raise ModelError(
+                f"'{path}' is not a model folder: it has no {name}.",
+                fix="Give a Hugging Face folder in safetensors with its tokenizer.json.",
+            )
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(
+            f"'{path}' holds no safetensors weights (pickled .bin files are not read).",
+            fix="Convert them to safetensors, or choose a model that has them.",
+        )
+    pin = Base(source=source, ref=ref, sha256=hash_weights(path))  # type: ignore[arg-type]
+    return BaseModel(path=path, pin=pin, parameters=sum(_parameters(w) for w in weights))
+
+
+def _gguf(path: Path) -> BaseModel:
+    gguf_file.read(path)  # whole and of a kind that reads, before anything is built on it
+    pin = Base(source="gguf", ref=str(path.resolve()), sha256=hash_weights(path))
+    return BaseModel(path=path.resolve(), pin=pin, parameters=path.stat().st_size)
+
+
+def _parameters(path: Path) -> int:
+    """Values in a safetensors file, from its header alone. Raises ModelError when it is cut short."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelError(
+            f"'{path}' is not a readable safetensors file: {error}.", fix="Download it again."
+        ) from error

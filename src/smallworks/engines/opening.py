@@ -1,0 +1,157 @@
+"""From a bundle on disk to a Predictor: which engine, which weights, which tokenizer.
+
+The only place that knows every engine by name; each engine's library is loaded only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from smallworks import files, settings
+from smallworks.bundle.manifest import Base, Manifest
+from smallworks.bundle.store import Bundle, hash_weights
+from smallworks.bundle.store import open_bundle as open_checked
+from smallworks.engines.predictor import Predictor
+from smallworks.engines.shots import POOL, ShotFinder, read_pool
+from smallworks.errors import BundleError
+from smallworks.prompt.renderer import Renderer
+from smallworks.seams import Model, Tokenizer
+
+SMALL_BYTES = 50_000_000
+TOKENIZER = "tokenizer"
+"""Folder inside a bundle that holds the tokenizer, the chat template and the stop ids."""
+
+
+def open_bundle(where: Bundle | str | Path, *, threads: int | None = None) -> Predictor:
+    """Check a bundle's files, load its engine, and return what answers. Raises BundleError, ModelError."""
+    bundle = where if isinstance(where, Bundle) else open_checked(where)
+    model = MAKERS[bundle.manifest.engine](bundle, threads)
+    return Predictor(
+        manifest=bundle.manifest,
+        model=model,
+        renderer=_renderer(bundle, model),
+        shots=_shots(bundle),
+    )
+
+
+def threads_for(weights: Path) -> int:
+    """One thread for small weights, whose layers are too short to share; the settings' for the rest.
+
+    Beside any other busy process a second thread waits for its core: 3 M parameters then answered eight
+    times slower on two threads than on one.
+    """
+    return 1 if files.size_of(weights) < SMALL_BYTES else settings.load().threads
+
+
+def base_path(base: Base) -> Path:
+    """Where the pinned weights are, checked against their hash. Raises BundleError when they changed."""
+    path = _starter() if base.source == "starter" else Path(base.ref)
+    if not path.exists():
+        raise BundleError(
+            f"The base model '{base.ref}' that this bundle refers to is not there.",
+            fix="Put it back at that path, or rebuild with: smallworks build --base PATH",
+        )
+    actual = hash_weights(path)
+    if actual != base.sha256:
+        raise BundleError(
+            f"The base model '{base.ref}' has checksum {actual[:12]}…, not {base.sha256[:12]}… as frozen.",
+            fix="Restore the weights that the bundle was built on, or rebuild with: smallworks build",
+        )
+    return path
+
+
+def _starter() -> Path:
+    from smallworks import starter
+
+    return starter.MODEL
+
+
+def _linear(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.linear import Linear, load
+
+    return Linear(load(bundle.file(bundle.manifest.model or "linear")))
+
+
+def _onnx(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.linear import load
+    from smallworks.engines.onnx import Encoder, Onnx
+
+    encoder = Encoder(bundle.file(bundle.manifest.encoder or "encoder"), threads=threads)
+    return Onnx(load(bundle.file(bundle.manifest.model or "linear")), encoder)
+
+
+def _llamacpp(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.llamacpp import LlamaCpp
+
+    manifest = bundle.manifest
+    path = bundle.file(manifest.model) if manifest.model else base_path(_need_base(manifest))
+    return LlamaCpp(path, threads=threads or threads_for(path))
+
+
+def _transformers(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.transformers import Transformers
+
+    manifest = bundle.manifest
+    folder = bundle.file(manifest.model) if manifest.model else base_path(_need_base(manifest))
+    adapter = bundle.file(manifest.adapter) if manifest.adapter else None
+    return Transformers(folder, adapter=adapter, threads=threads or threads_for(folder))
+
+
+def _http(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.http import Http
+
+    remote = bundle.manifest.remote
+    if remote is None:
+        raise BundleError(f"The bundle at '{bundle.path}' names no server.", fix="Rebuild it.")
+    if remote.url not in settings.load().upstreams:
+        key = f", with the key in {remote.key_env}" if remote.key_env else ""
+        raise BundleError(
+            f"The bundle at '{bundle.path}' sends every input to {remote.url}{key}.",
+            fix=f"If you trust that server: export {settings.UPSTREAMS}={remote.url}",
+        )
+    model: Model = Http(remote.url, remote.model, key_env=remote.key_env)
+    return model
+
+
+def _fake(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.fake import Fake
+
+    return Fake()
+
+
+MAKERS: dict[str, Callable[[Bundle, int | None], Model]] = {
+    "linear": _linear,
+    "onnx": _onnx,
+    "llamacpp": _llamacpp,
+    "transformers": _transformers,
+    "http": _http,
+    "fake": _fake,
+}
+
+
+def _renderer(bundle: Bundle, model: Model) -> Renderer:
+    """The one renderer of this bundle. A bare GGUF base brings its own tokenizer and template."""
+    from smallworks.prompt import template, tokenizer
+
+    spec = bundle.manifest.prompt
+    if spec.style == "raw" or bundle.manifest.engine in ("http", "fake"):
+        return Renderer(spec)
+    folder = bundle.file(TOKENIZER)
+    if folder.is_dir():
+        return Renderer(spec, template.Template.load(folder), tokenizer.load(folder))
+    from smallworks.engines.llamacpp import GgufTokenizer, LlamaCpp
+
+    assert isinstance(model, LlamaCpp)
+    words: Tokenizer = GgufTokenizer(model)
+    return Renderer(spec, template.Template(model.chat_template, special=model.special_tokens), words)
+
+
+def _shots(bundle: Bundle) -> ShotFinder | None:
+    return read_pool(bundle.path) if (bundle.path / POOL).is_file() else None
+
+
+def _need_base(manifest: Manifest) -> Base:
+    if manifest.base is None:
+        raise BundleError("The bundle names neither weights nor a base model.", fix="Rebuild it.")
+    return manifest.base

@@ -1,0 +1,64 @@
+"""Probabilities that mean what they say: the temperature that is known is found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from smallworks.engines.calibration import apply, fit_temperature, prior_bias
+
+LOGP = arrays(np.float64, (4, 3), elements=st.floats(-50, 0))
+
+
+@given(logp=LOGP, temperature=st.floats(0.02, 50), bias=st.none() | st.tuples(*[st.floats(-9, 9)] * 3))
+def test_the_result_is_a_distribution(
+    logp: np.ndarray, temperature: float, bias: tuple[float, ...] | None
+) -> None:
+    applied = apply(logp, temperature=temperature, bias=bias or ())
+    assert np.exp(applied).sum(axis=-1) == pytest.approx(1.0)
+    if bias is None:
+        assert applied[range(4), logp.argmax(axis=-1)] == pytest.approx(applied.max(axis=-1))
+
+
+def test_one_row_is_taken_as_many() -> None:
+    logp = np.log([0.5, 0.3, 0.2])
+    assert apply(logp, temperature=2.0) == pytest.approx(apply(logp[None], temperature=2.0)[0])
+    assert apply(logp) == pytest.approx(logp)
+
+
+def test_the_formula_is_the_one_that_bundles_state() -> None:
+    logp, bias = np.log([0.5, 0.3, 0.2]), (0.1, 0.0, -0.4)
+    weights = np.exp((logp + np.array(bias)) / 1.7)
+    assert np.exp(apply(logp, temperature=1.7, bias=bias)) == pytest.approx(weights / weights.sum())
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.7, 1.0, 3.0])
+def test_a_known_temperature_is_found_again(temperature: float) -> None:
+    random = np.random.default_rng(0)
+    honest = apply(random.normal(size=(20_000, 4)) * 2)
+    targets = np.array([random.choice(4, p=np.exp(row)) for row in honest])
+    assert fit_temperature(honest * temperature, targets) == pytest.approx(temperature, rel=0.05)
+
+
+def test_no_other_temperature_is_better() -> None:
+    random = np.random.default_rng(1)
+    logp, targets = apply(random.normal(size=(200, 3))), random.integers(0, 3, 200)
+    best = fit_temperature(logp, targets)
+
+    def loss(temperature: float) -> float:
+        return -float(apply(logp, temperature=temperature)[np.arange(200), targets].mean())
+
+    assert all(loss(best) <= loss(best * factor) + 1e-9 for factor in (0.5, 0.9, 1.1, 2.0))
+
+
+def test_the_habit_of_a_prompt_is_undone() -> None:
+    """A model that says 'A' to everything has a flat prior after its bias."""
+    random = np.random.default_rng(2)
+    habit = np.log([0.90, 0.07, 0.03])
+    logp = apply(habit + random.normal(size=(5_000, 3)) * 0.3)
+    evened = np.exp(apply(logp, bias=prior_bias(logp))).mean(axis=0)
+    assert evened == pytest.approx(1 / 3, abs=0.02)
+    assert all(np.isfinite(prior_bias(np.log(np.array([[1.0, 1e-300]])))))
