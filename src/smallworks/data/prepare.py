@@ -1,0 +1,220 @@
+"""From a task's files to checked splits: read, check, remove what must not be trained on, split.
+
+Knows nothing of models; what it removed and why stands in the report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smallworks.data import checks, classes
+from smallworks.data.read import read_rows
+from smallworks.data.report import DataReport, Notice, worst_first
+from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
+from smallworks.data.split import Part, split
+from smallworks.errors import DataError
+from smallworks.files import hash_file, hash_value
+from smallworks.seams import Progress, silent
+from smallworks.types import Example, Task
+
+LEAKS: tuple[tuple[Part, Part], ...] = (("validation", "test"), ("train", "test"), ("train", "validation"))
+VERSION = 1  # of the reading and splitting rules; part of the fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """A task's rows, ready to use. No text is in two parts; `labels` is empty except for classify.
+
+    `fingerprint` names the files' bytes and everything else that decides which row lands where.
+    """
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    labels: tuple[str, ...]
+    report: DataReport
+    fingerprint: str
+
+
+def load(task: Task, progress: Progress = silent) -> Splits:
+    """The task's rows as checked splits.
+
+    Raises DataError for a file that does not parse, a column that is not there, and for the first error
+    that the checks find; MissingExtra for Parquet without pyarrow.
+    """
+    splits = _prepare(task, progress)
+    errors = splits.report.errors
+    if errors:
+        more = f" Further errors: {len(errors) - 1}." if len(errors) > 1 else ""
+        raise DataError(errors[0].sentence, fix=errors[0].fix + more)
+    return splits
+
+
+def read_examples(task: Task, path: Path) -> tuple[tuple[Example, ...], tuple[Notice, ...]]:
+    """The rows of one labelled file, read as the task's own, and what was seen in them.
+
+    Rows without an input or an output are left out, and told; nothing else is removed. Raises DataError
+    for the first error that the checks find.
+    """
+    shape, examples, notices = _read(task, path)
+    _, found = _look_at(task, examples, path.name, trained_on=False)
+    notices = [*notices, *found]
+    error = next((n for n in notices if n.severity == "error"), None)
+    if error:
+        raise DataError(error.sentence, fix=error.fix)
+    read_as = Notice(severity="info", code="columns", sentence=f"'{path.name}' was read as {shape}.")
+    return examples, (read_as, *worst_first(notices))
+
+
+def check(task: Task, progress: Progress = silent) -> DataReport:
+    """Only the report: errors that would stop a build are notices here, unless a file cannot be read."""
+    return _prepare(task, progress).report
+
+
+def preview(splits: Splits, n: int = 5) -> tuple[Example, ...]:
+    """The first `n` training rows as they were understood."""
+    return splits.train[:n]
+
+
+def fingerprint(task: Task) -> str:
+    """Hex digest of the files' bytes and of all that decides how their rows are read and split."""
+    data = task.data
+    files = {role: hash_file(path) for role, path in _files(task).items()}
+    columns = [data.columns.input, data.columns.output, data.columns.id, data.columns.tags]
+    return hash_value(
+        [VERSION, files, columns, task.kind, task.labels, task.schema, task.instruction, task.build.seed]
+    )
+
+
+def _files(task: Task) -> dict[Part, Path]:
+    paths: dict[Part, Path | None] = {
+        "train": task.data.train,
+        "validation": task.data.validation,
+        "test": task.data.test,
+    }
+    return {part: path for part, path in paths.items() if path is not None}
+
+
+def _name(task: Task, path: Path) -> str:
+    """The file as the task file names it, where it lies in the task's folder."""
+    return str(path.relative_to(task.folder)) if path.is_relative_to(task.folder) else str(path)
+
+
+def _prepare(task: Task, progress: Progress) -> Splits:
+    files = _files(task)
+    names = {part: _name(task, path) for part, path in files.items()}
+    notices: list[Notice] = []
+    columns: dict[str, str] = {}
+    rows: dict[Part, Sequence[Example]] = {}
+    for done, (part, path) in enumerate(files.items()):
+        name = names[part]
+        progress("data", done, len(files), f"reading {name}")
+        shape, rows[part], found = _read(task, path)
+        columns[name] = str(shape)
+        notices += found
+        rows[part], found = _look_at(task, rows[part], name, trained_on=part == "train")
+        notices += found
+    rows, found = _remove_leaks(rows, names)
+    notices += found
+    if task.kind == "classify":
+        notices += classes.training_classes(rows["train"], task.labels, names["train"])
+    rows = _complete(task, rows)
+    notices += _look_at_parts(task, rows, names)
+    labels = _labels(task, rows)
+    progress("data", len(files), len(files), f"{sum(map(len, rows.values()))} rows")
+    report = DataReport(
+        notices=worst_first(notices),
+        sizes={part: len(examples) for part, examples in rows.items()},
+        classes=Counter(example.output for example in rows["train"]) if task.kind == "classify" else {},
+        columns=columns,
+    )
+    return Splits(
+        train=tuple(rows["train"]),
+        validation=tuple(rows["validation"]),
+        test=tuple(rows["test"]),
+        labels=labels,
+        report=report,
+        fingerprint=fingerprint(task),
+    )
+
+
+def _read(task: Task, path: Path) -> tuple[Shape, tuple[Example, ...], list[Notice]]:
+    rows = list(read_rows(path))
+    if not rows:
+        raise DataError(f"'{path}' holds no rows.", fix="Add rows, one example each.")
+    names = list(dict.fromkeys(name for _, cells in rows for name in cells))
+    shape = detect(names, task.data.columns, _name(task, path))
+    read = reader(shape, task)
+    parsed = [read(number, cells) for number, cells in rows]
+    problems = [row for row in parsed if isinstance(row, Problem)]
+    examples = [row for row in parsed if isinstance(row, Example)]
+    if not examples and not any(problem.what for problem in problems):
+        raise DataError(
+            f"No row of '{path}' has both an input and an output (read as {shape}).",
+            fix="Fill the cells, or name other columns: [data] input and output.",
+        )
+    return shape, with_ids(examples), checks.unusable(problems, _name(task, path))
+
+
+def _look_at(
+    task: Task, examples: Sequence[Example], file: str, *, trained_on: bool
+) -> tuple[Sequence[Example], list[Notice]]:
+    """What can be said about one file alone, and its rows without repeated ones where it is trained on."""
+    notices = checks.repeated_ids(examples, file)
+    if task.schema is not None:
+        notices += checks.schema_violations(examples, task.schema, file)
+    if task.labels:
+        notices += classes.unlisted_labels(examples, task.labels, file)
+    if task.kind in ("classify", "extract"):
+        notices += checks.conflicts(examples, file)
+    kept, found = checks.duplicates(examples, file, remove=trained_on)
+    return kept, notices + found
+
+
+def _remove_leaks(
+    rows: Mapping[Part, Sequence[Example]], names: Mapping[Part, str]
+) -> tuple[dict[Part, Sequence[Example]], list[Notice]]:
+    """Take rows of test out of validation and train, and rows of validation out of train; never back."""
+    left: dict[Part, Sequence[Example]] = dict(rows)
+    notices: list[Notice] = []
+    for part, held_out in LEAKS:
+        if part in left and held_out in left:
+            left[part], found = checks.leaks(
+                left[part], left[held_out], file=names[part], other=names[held_out]
+            )
+            notices += found
+    return left, notices
+
+
+def _complete(task: Task, rows: Mapping[Part, Sequence[Example]]) -> dict[Part, Sequence[Example]]:
+    """All three parts: those without a file of their own are carved out of train."""
+    carved = split(
+        rows["train"],
+        seed=task.build.seed,
+        stratify=task.kind == "classify",
+        test="test" not in rows,
+        validation="validation" not in rows,
+    )
+    return {part: carved[part] if part == "train" else rows.get(part, carved[part]) for part in carved}
+
+
+def _look_at_parts(
+    task: Task, rows: Mapping[Part, Sequence[Example]], names: Mapping[Part, str]
+) -> list[Notice]:
+    sizes: dict[str, int] = {part: len(examples) for part, examples in rows.items()}
+    notices = checks.part_sizes(sizes, names["train"])
+    if task.kind == "classify" and not task.labels:
+        seen = _labels(task, rows)
+        for part in ("validation", "test"):
+            if part in names:
+                notices += classes.unseen_labels(rows[part], seen, names[part])
+    return notices
+
+
+def _labels(task: Task, rows: Mapping[Part, Sequence[Example]]) -> tuple[str, ...]:
+    if task.kind != "classify":
+        return ()
+    return task.labels or tuple(sorted({example.output for example in rows["train"]}))

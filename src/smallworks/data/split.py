@@ -1,0 +1,82 @@
+"""Split rows into train, validation and test: stratified, seeded, stable under row order.
+
+Knows no files and removes nothing: every row it is given lands in exactly one part.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from smallworks.files import hash_value
+from smallworks.types import Example
+
+Part = Literal["train", "validation", "test"]
+
+TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.1
+LEFT_IN_TRAIN = 2  # rows of each class that no split may take
+
+
+def normalised(text: str) -> str:
+    """Text without case and spacing: what counts as the same text in leaks and conflicts."""
+    return " ".join(text.casefold().split())
+
+
+def split(
+    examples: Sequence[Example], *, seed: int, stratify: bool, test: bool, validation: bool
+) -> Mapping[Part, tuple[Example, ...]]:
+    """Carve a test part (20 %) and a validation part (10 % of the rest) out of the rows, as asked.
+
+    Rows with the same normalised text stay together, so no part leaks into another. Each class (each
+    output, with `stratify`) gives at least one row to each part where it has four or more, and keeps at
+    least two for training. Rows are drawn by the hash of seed and text: their order does not matter, and
+    an appended row moves at most the rows at the border of its own class.
+    """
+    parts: dict[str, Part] = {}
+    for groups in _strata(examples, stratify).values():
+        parts.update(_assign(groups, seed=seed, test=test, validation=validation))
+    landed: dict[Part, list[Example]] = {"train": [], "validation": [], "test": []}
+    for example in examples:
+        landed[parts[normalised(example.text)]].append(example)
+    return {part: tuple(rows) for part, rows in landed.items()}
+
+
+def sizes(rows: int, *, test: bool, validation: bool) -> tuple[int, int]:
+    """How many of a class's rows go to test and to validation."""
+    free = max(0, rows - LEFT_IN_TRAIN)
+    to_test = min(free, max(1, round(rows * TEST_SHARE))) if test else 0
+    left = rows - to_test
+    to_validation = min(free - to_test, max(1, round(left * VALIDATION_SHARE))) if validation else 0
+    return to_test, to_validation
+
+
+def _strata(examples: Sequence[Example], stratify: bool) -> Mapping[str, Mapping[str, int]]:
+    """For each class, how many rows each normalised text has. A text in conflict counts for one class."""
+    counts: dict[str, int] = defaultdict(int)
+    classes: dict[str, str] = {}
+    for example in examples:
+        key = normalised(example.text)
+        label = example.output if stratify else ""
+        counts[key] += 1
+        classes[key] = min(label, classes.get(key, label))
+    strata: dict[str, dict[str, int]] = defaultdict(dict)
+    for key, label in classes.items():
+        strata[label][key] = counts[key]
+    return strata
+
+
+def _assign(groups: Mapping[str, int], *, seed: int, test: bool, validation: bool) -> dict[str, Part]:
+    test_left, validation_left = sizes(sum(groups.values()), test=test, validation=validation)
+    parts: dict[str, Part] = {}
+    for key in sorted(groups, key=lambda text: hash_value([seed, text])):
+        if groups[key] <= test_left:
+            parts[key] = "test"
+            test_left -= groups[key]
+        elif groups[key] <= validation_left:
+            parts[key] = "validation"
+            validation_left -= groups[key]
+        else:
+            parts[key] = "train"
+    return parts

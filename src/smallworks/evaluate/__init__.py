@@ -1,0 +1,1 @@
+"""Measuring: rows answered and scored, metrics with intervals, paired comparisons, three verdicts."""

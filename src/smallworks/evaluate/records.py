@@ -1,0 +1,55 @@
+"""Records on disk as JSONL, and the worst of them. Knows nothing of how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from smallworks import files
+from smallworks.errors import DataError
+from smallworks.evaluate.metrics import row_score
+from smallworks.types import Record
+
+
+def write(path: Path, records: Sequence[Record]) -> None:
+    """One record a line; the file appears whole or not at all."""
+    files.write_jsonl(path, (to_json(record) for record in records))
+
+
+def read(path: Path) -> list[Record]:
+    """The records of a file. Raises DataError that names the line which is none."""
+    if not path.is_file():
+        raise DataError(f"No records at '{path}'.", fix="Run `smallworks evaluate BUNDLE` to make them.")
+    found = []
+    for number, raw in enumerate(files.read_jsonl(path), 1):
+        try:
+            found.append(from_json(raw))
+        except TypeError as error:
+            raise DataError(
+                f"'{path}' record {number} is not an evaluation record: {error}.",
+                fix="Run `smallworks evaluate BUNDLE` to make the file again.",
+            ) from error
+    return found
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    return asdict(record)
+
+
+def from_json(raw: Mapping[str, Any]) -> Record:
+    """The record that `to_json` wrote. Raises TypeError where keys are missing or unknown."""
+    return Record(**raw)
+
+
+def worst(records: Sequence[Record], n: int = 20, *, metric: str = "accuracy") -> list[Record]:
+    """The rows short of full score: lowest first, and among equals the most confident mistakes first.
+
+    `metric` names a per-row score (`METRICS[name].row`).
+    """
+
+    def order(record: Record) -> tuple[float, float]:
+        return row_score(record, metric), -max((record.probabilities or {}).values(), default=0.0)
+
+    return sorted((r for r in records if row_score(r, metric) < 1.0), key=order)[:n]

@@ -1,0 +1,59 @@
+"""The child that settles a provisional bundle: fits its calibration and says its golden rows.
+
+The prior comes from unlabelled training texts, the temperature from validation rows; test rows are
+never seen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smallworks import files
+from smallworks.bundle import Calibration
+from smallworks.engines import calibration
+from smallworks.engines.opening import open_bundle
+from smallworks.engines.predictor import Predictor
+from smallworks.seams import Progress
+
+BATCH = 32
+
+
+def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    with open_bundle(request["bundle"]) as predictor:
+        fitted = None
+        if request["calibrate"] and predictor.choices is not None:
+            progress("settle", 0, 2, "calibration")
+            validation = list(files.read_jsonl(Path(request["validation"])))
+            fitted = fit(predictor, request["unlabelled"], validation)
+            predictor = replace(predictor, manifest=replace(predictor.manifest, calibration=fitted))
+        progress("settle", 1, 2, "golden rows")
+        golden = [asdict(predictor.golden(inputs)) for inputs in request["golden"]]
+    return {"calibration": asdict(fitted) if fitted else None, "golden": golden}
+
+
+def fit(
+    predictor: Predictor, unlabelled: Sequence[str], validation: Sequence[Mapping[str, Any]]
+) -> Calibration:
+    """Prior bias from unlabelled texts (none: no bias), temperature from the validation rows."""
+    assert predictor.choices is not None
+    bias: tuple[float, ...] = ()
+    if unlabelled:
+        bias = calibration.prior_bias(_score(predictor, unlabelled))
+    known = {label: i for i, label in enumerate(predictor.choices.labels)}
+    rows = [row for row in validation if row["output"] in known]
+    if not rows:
+        return Calibration(bias=bias)
+    logp = calibration.apply(_score(predictor, [row["inputs"] for row in rows]), bias=bias)
+    targets = np.array([known[row["output"]] for row in rows])
+    temperature = calibration.fit_temperature(logp, targets)
+    return Calibration(temperature=temperature, bias=bias)
+
+
+def _score(predictor: Predictor, inputs: Sequence[Any]) -> np.ndarray:
+    parts = [predictor.log_probabilities(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
+    return np.concatenate(parts)

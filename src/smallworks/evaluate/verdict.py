@@ -1,0 +1,177 @@
+"""Three verdicts: pass, fail, or inconclusive with the number of rows that would settle it.
+
+Every pass and every fail is one-sided at 95 %: on the very edge of its target a candidate passes, or fails,
+in at most one test set of twenty; exactly so for proportions, nearly for all else. Knows estimates and
+comparisons; knows nothing of rows or engines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from smallworks.evaluate.intervals import LEVEL, at_least, at_most, paired_difference, quantile
+from smallworks.evaluate.metrics import METRICS
+from smallworks.types import Comparison, Estimate, Latency, Targets, Verdict
+
+MOST_ROWS = 100_000
+"""More test rows than this are not worth naming."""
+
+
+def against_target(estimate: Estimate, target: float, *, metric: str) -> Verdict:
+    """Whether the metric is `target` or better, beyond the luck of the test rows.
+
+    Proportions are tested by exact binomial tails (Wilson's bound misses its 5 % by up to 2 points on few
+    rows), all else by the estimate's interval, made one-sided on the normal curve.
+    """
+    proportion = metric in METRICS and METRICS[metric].proportion
+    settled = _proportion_test(estimate, target) if proportion else _interval_test(estimate, target)
+    said = f"{metric} {_interval(estimate)} on {_rows(estimate.n)}: {target:g} or better"
+    if settled(estimate.n) == "pass":
+        return Verdict(outcome="pass", reason=f"{said} is shown.")
+    if settled(estimate.n) == "fail":
+        return Verdict(outcome="fail", reason=f"{said} is ruled out.")
+    return _inconclusive(f"{said} is not shown yet", estimate.n, settled)
+
+
+def non_inferior(comparison: Comparison, margin: float, *, a: str = "A", b: str = "B") -> Verdict:
+    """Whether B is worse than A by no more than `margin` on the metric's scale, on the same rows."""
+    difference = comparison.difference
+    settled = _interval_test(_one_sided(comparison), -margin)
+    said = (
+        f"{comparison.metric} of {b} minus {a} {_interval(difference, signed=True)} on "
+        f"{_rows(difference.n)}: no more than {margin:g} worse"
+    )
+    if settled(difference.n) == "pass":
+        return Verdict(outcome="pass", reason=f"{said} is shown.")
+    if settled(difference.n) == "fail":
+        return Verdict(outcome="fail", reason=f"{said} is ruled out.")
+    return _inconclusive(f"{said} is not shown yet", difference.n, settled)
+
+
+def _one_sided(comparison: Comparison) -> Estimate:
+    """The difference at the level whose lower end is the one-sided bound, where it can be had exactly."""
+    if comparison.metric in METRICS and METRICS[comparison.metric].proportion:
+        rows = comparison.difference.n
+        return paired_difference(comparison.only_a, comparison.only_b, rows, level=2 * LEVEL - 1)
+    return comparison.difference
+
+
+def limits(
+    targets: Targets,
+    *,
+    latency: Latency | None = None,
+    memory_bytes: int | None = None,
+    cost_per_1000: float | None = None,
+) -> tuple[Verdict, ...]:
+    """One plain verdict for each limit that the task sets: p95 in ms, memory in MB (10⁶ bytes), cost in $.
+
+    A limit whose measurement is missing is inconclusive.
+    """
+    memory_mb = None if memory_bytes is None else memory_bytes / 1e6
+    p95 = None if latency is None else latency.p95
+    rows = (
+        ("p95 latency", p95, targets.p95_ms, lambda x: f"{_short(x)} ms"),
+        ("peak memory", memory_mb, targets.memory_mb, lambda x: f"{x:,.0f} MB"),
+        ("cost per 1,000 requests", cost_per_1000, targets.cost_per_1000, lambda x: f"${_short(x)}"),
+    )
+    return tuple(_limit(name, value, most, show) for name, value, most, show in rows if most is not None)
+
+
+def combine(verdicts: Sequence[Verdict]) -> Verdict:
+    """Fail beats inconclusive beats pass, with the reason of the deciding one.
+
+    Of several inconclusive ones the one that needs most rows decides. No verdicts at all pass.
+    """
+    if not verdicts:
+        return Verdict(outcome="pass", reason="No target is set.")
+    rank = {"fail": 0, "inconclusive": 1, "pass": 2}
+
+    def order(verdict: Verdict) -> tuple[int, float]:
+        return rank[verdict.outcome], -(verdict.rows_needed or math.inf)
+
+    return min(verdicts, key=order)
+
+
+# --- tests: a number of rows → what the observed value would show on so many ----------------------
+
+Settled = Callable[[int], str]
+
+
+def _proportion_test(estimate: Estimate, target: float) -> Settled:
+    def settled(rows: int) -> str:
+        hits = estimate.value * rows
+        if estimate.value > target and at_least(math.floor(hits + 1e-6), rows, target) <= 1 - LEVEL:
+            return "pass"
+        if estimate.value < target and at_most(math.ceil(hits - 1e-6), rows, target) <= 1 - LEVEL:
+            return "fail"
+        return "inconclusive"
+
+    return settled
+
+
+def _interval_test(estimate: Estimate, target: float) -> Settled:
+    """The two-sided interval made one-sided; its width shrinks with the square root of the rows."""
+    narrow = quantile(LEVEL, sided=1) / quantile(estimate.level)
+
+    def settled(rows: int) -> str:
+        scale = narrow * math.sqrt(estimate.n / rows)
+        if estimate.value - (estimate.value - estimate.low) * scale >= target:
+            return "pass"
+        if estimate.value + (estimate.high - estimate.value) * scale < target:
+            return "fail"
+        return "inconclusive"
+
+    return settled
+
+
+def _inconclusive(said: str, rows: int, settled: Settled) -> Verdict:
+    more = _more_rows(rows, settled)
+    if more is None:
+        reason = f"{said}; it is too close to tell with any sensible number of rows."
+    else:
+        reason = f"{said}; about {_about(more):,} more test rows would settle it."
+    return Verdict(outcome="inconclusive", reason=reason, rows_needed=more)
+
+
+def _more_rows(rows: int, settled: Settled) -> int | None:
+    """Fewest more rows, within 2 %, that settle it if the observed value holds; None past MOST_ROWS."""
+    more = 1
+    while more <= MOST_ROWS and settled(rows + more) == "inconclusive":
+        more += max(1, more // 50)
+    return more if more <= MOST_ROWS else None
+
+
+# --- sentences ----------------------------------------------------------------------------------
+
+
+def _limit(name: str, value: float | None, most: float, show: Callable[[float], str]) -> Verdict:
+    if value is None:
+        return Verdict(
+            outcome="inconclusive", reason=f"{name} was not measured; at most {show(most)} is asked."
+        )
+    within = value <= most
+    relation = "is within" if within else "is over"
+    return Verdict(
+        outcome="pass" if within else "fail",
+        reason=f"{name} {show(value)} {relation} the limit of {show(most)}.",
+    )
+
+
+def _interval(estimate: Estimate, *, signed: bool = False) -> str:
+    form = "+.3f" if signed else ".3f"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def _rows(n: int) -> str:
+    return f"{n:,} row{'' if n == 1 else 's'}"
+
+
+def _about(n: int) -> int:
+    """Rounded up to two significant digits: 2,611 → 2,700."""
+    unit = int(10 ** max(0, len(str(n)) - 2))
+    return math.ceil(n / unit) * unit
+
+
+def _short(x: float) -> str:
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"

@@ -1,0 +1,90 @@
+"""The child that measures one bundle: golden rows replayed, every row answered, rows timed one by one.
+
+A process of its own, so that its peak memory is the candidate's and nobody else's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from smallworks import child, files
+from smallworks.bundle import Bundle, open_bundle
+from smallworks.bundle.golden import TOLERANCES, agree, read
+from smallworks.engines.opening import open_bundle as open_predictor
+from smallworks.engines.predictor import Predictor
+from smallworks.evaluate import records
+from smallworks.evaluate.calibration import calibration_error
+from smallworks.evaluate.run import run, scorecard, time_rows
+from smallworks.prompt import prompt_hash
+from smallworks.seams import Metered, Progress
+from smallworks.types import Example, ExampleId, Parity
+
+TIMED_ROWS = 100
+"""Rows timed one by one."""
+PAID_TIMED_ROWS = 20
+"""The same on a server that is paid by the token."""
+
+
+def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """`rows`: JSONL of examples; `labels`, `schema`: the task's. Writes `records`, returns the scorecard."""
+    bundle = open_bundle(request["bundle"])
+    examples = read_examples(Path(request["rows"]))
+    kind = bundle.manifest.kind
+    with open_predictor(bundle, threads=request.get("threads")) as predictor:
+        parity = replay(bundle, predictor)
+        start = time.perf_counter()
+        done = run(
+            examples,
+            lambda batch: predictor.answers([e.inputs for e in batch]),
+            kind=kind,
+            labels=request["labels"],
+            schema=request["schema"],
+            prompt_hash=lambda e: prompt_hash(predictor.render(e.inputs)),
+            progress=progress,
+        )
+        seconds = time.perf_counter() - start
+        paid = predictor.model.spent() if isinstance(predictor.model, Metered) else None
+        timed = PAID_TIMED_ROWS if paid else TIMED_ROWS
+        ms = time_rows(examples, lambda e: predictor.answer(e.inputs), limit=timed, progress=progress)
+    records.write(Path(request["records"]), done)
+    card = scorecard(done, ms, kind=kind, seconds=seconds, peak_memory_bytes=child.peak_memory(), seed=0)
+    if paid:
+        card = replace(card, tokens_in=paid[1] / len(done), tokens_out=paid[2] / len(done))
+    return {
+        "scorecard": asdict(card),
+        "parity": asdict(parity) if parity else None,
+        "ece": calibration_error(done),
+        "mean_ms": sum(ms) / len(ms),
+        "shortened": sum(r.shortened for r in done),
+    }
+
+
+def replay(bundle: Bundle, predictor: Predictor, *, most: int | None = None) -> Parity | None:
+    """The golden rows on this engine against what the reference engine said; None where there are none.
+
+    `most` limits how many are replayed.
+    """
+    golden = read(bundle.path)[:most]
+    if not golden:
+        return None
+    said = [predictor.golden(row.inputs) for row in golden]
+    return agree(golden, said, tolerance=TOLERANCES[bundle.manifest.quantization or "same"])
+
+
+def write_examples(path: Path, examples: Sequence[Example]) -> None:
+    """Rows for a child, as `read_examples` reads them."""
+    files.write_jsonl(
+        path, ({"id": e.id, "inputs": dict(e.inputs), "output": e.output, "row": e.row} for e in examples)
+    )
+
+
+def read_examples(path: Path) -> list[Example]:
+    """The rows that a parent wrote for its child."""
+    return [
+        Example(id=ExampleId(raw["id"]), inputs=raw["inputs"], output=raw["output"], row=raw["row"])
+        for raw in files.read_jsonl(path)
+    ]

@@ -1,0 +1,35 @@
+"""The child that fits a baseline (majority, linear, fused) and writes its head. Knows no bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smallworks import files
+from smallworks.engines.linear import save
+from smallworks.engines.onnx import Encoder
+from smallworks.seams import Progress
+from smallworks.tune.linear import LinearFit, fit_linear, majority
+
+
+def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """`rows` is a JSONL of [text, label]; `encoder` a folder or null; `kind` 'majority' or 'linear'."""
+    rows = list(files.read_jsonl(Path(request["rows"])))
+    texts, targets = [text for text, _ in rows], [label for _, label in rows]
+    fit = _fit(request, texts, targets, progress)
+    save(fit.head, Path(request["out"]))
+    return {"temperature": fit.temperature, "held_out": fit.held_out}
+
+
+def _fit(request: Mapping[str, Any], texts: list[str], targets: list[str], progress: Progress) -> LinearFit:
+    labels = request["labels"]
+    if request["kind"] == "majority":
+        return majority(labels, targets)
+    embeddings = None
+    if request["encoder"]:
+        progress("fit", 0, 0, f"embedding {len(texts)} rows")
+        embeddings = Encoder(Path(request["encoder"])).embed(texts)
+    return fit_linear(
+        texts, targets, labels=labels, embeddings=embeddings, seed=request["seed"], progress=progress
+    )

@@ -1,0 +1,70 @@
+"""A random two-layer Llama with the starter's tokenizer, and rows that it can learn."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smallworks import starter
+from smallworks.prompt import TrainingRow
+from smallworks.tune import LoraOptions, TuneRequest
+
+END, PAD = 2, 3
+OPTIONS = LoraOptions(
+    end_id=END, pad_id=PAD, rank=4, alpha=8, learning_rate=5e-3, epochs=2, batch_size=4, evals_per_epoch=2
+)
+Ask = Callable[..., TuneRequest]
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch = pytest.importorskip("torch")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("base")
+    config = LlamaConfig(
+        vocab_size=4096,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(starter.MODEL / name, folder / name)
+    return folder
+
+
+def rows(count: int, seed: int) -> tuple[TrainingRow, ...]:
+    """Prompts of 5 to 20 random ids; the answer is told by the first of them."""
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        prompt = random.integers(100, 4000, random.integers(5, 20)).tolist()
+        ids = (*prompt, 36 + prompt[0] % 2, END)
+        made.append(TrainingRow(ids=ids, supervised=(False,) * len(prompt) + (True, True)))
+    return tuple(made)
+
+
+@pytest.fixture
+def ask(base: Path, tmp_path: Path) -> Ask:
+    """A request over the tiny base; options and fields can be changed by name."""
+
+    def make(*, out: str = "out", train: int = 40, validation: int = 8, **options: object) -> TuneRequest:
+        return TuneRequest(
+            base=base,
+            out=tmp_path / out,
+            train=rows(train, 1),
+            validation=rows(validation, 2),
+            options=replace(OPTIONS, **options),  # type: ignore[arg-type]
+        )
+
+    return make

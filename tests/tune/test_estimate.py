@@ -1,0 +1,42 @@
+"""What a tuning will take, by formula and a short measurement."""
+
+from __future__ import annotations
+
+import pytest
+
+from smallworks.engines import shape
+from smallworks.errors import ModelError
+from smallworks.tune.estimate import estimate, memory, refuse_if_too_large, seconds
+
+from .conftest import Ask
+
+
+def test_memory_names_its_parts(ask: Ask) -> None:
+    request = ask(rank=8)
+    parts, facts = memory(request), shape.read(request.base)
+    assert parts.weights == 4 * facts.parameters
+    assert parts.adapter == 16 * 8 * facts.widths
+    assert estimate(request).memory_bytes == parts.total > parts.runtime
+
+
+def test_activations_grow_with_the_batch_and_shrink_with_checkpointing(ask: Ask) -> None:
+    small, large = memory(ask(batch_size=4)).activations, memory(ask(batch_size=8)).activations
+    assert large == pytest.approx(2 * small, rel=1e-6)
+    assert memory(ask(batch_size=8, gradient_checkpointing=True)).activations < large
+
+
+def test_time_grows_with_the_epochs(ask: Ask) -> None:
+    assert seconds(ask(epochs=20)) > seconds(ask(epochs=1)) > 10
+
+
+def test_more_than_the_free_memory_is_refused_with_the_numbers(ask: Ask) -> None:
+    request = ask(batch_size=8)
+    refuse_if_too_large(request, free=memory(request).total)
+    with pytest.raises(
+        ModelError, match=r"takes about \d\.\d\d GB \(weights .*\); 0\.10 GB are free"
+    ) as refused:
+        refuse_if_too_large(request, free=100_000_000)
+    assert "batch_size=4 with accumulation=2" in refused.value.fix
+    with pytest.raises(ModelError) as refused:
+        refuse_if_too_large(ask(batch_size=1), free=0)
+    assert "gradient_checkpointing=True" in refused.value.fix

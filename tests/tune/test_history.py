@@ -1,0 +1,46 @@
+"""The curve and the patience, read from the log that every checkpoint keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from smallworks.tune.history import curve, exhausted
+from smallworks.tune.options import Point
+
+
+def test_a_point_holds_the_mean_train_loss_since_the_last_validation() -> None:
+    log = [
+        {"step": 1, "loss": 4.0},
+        {"step": 2, "loss": 2.0},
+        {"step": 2, "eval_loss": 2.5},
+        {"step": 3, "loss": 1.0},
+        {"step": 3, "eval_loss": 1.5},
+    ]
+    assert curve(log) == (
+        Point(step=2, train_loss=3.0, val_loss=2.5),
+        Point(step=3, train_loss=1.0, val_loss=1.5),
+    )
+
+
+def test_without_validation_every_logged_step_is_a_point() -> None:
+    assert curve([{"step": 1, "loss": 4.0}, {"step": 1, "train_runtime": 3}]) == (
+        Point(step=1, train_loss=4.0, val_loss=None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "over"),
+    [
+        ([3, 2, 1], 2, False),
+        ([3, 1, 2], 2, False),
+        ([3, 1, 2, 2], 2, True),
+        ([1, 2, 0.9, 2], 2, False),
+        ([1, 1, 1], 2, True),
+        ([1, 2, 3, 4], 0, False),
+        ([], 2, False),
+    ],
+)
+def test_patience_runs_out_when_nothing_beats_the_best(
+    losses: list[float], patience: int, over: bool
+) -> None:
+    assert exhausted([{"step": n, "eval_loss": loss} for n, loss in enumerate(losses)], patience) is over

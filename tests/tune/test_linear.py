@@ -1,0 +1,124 @@
+"""Fitting the linear candidates: scikit-learn's own margins, calibrated on rows that the fit did not see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smallworks.engines.calibration import apply
+from smallworks.engines.linear import Linear, log_softmax
+from smallworks.errors import DataError
+from smallworks.tune.linear import C_LINEAR, fit_linear, majority
+from smallworks.types import Choices, Prompt
+
+pytest.importorskip("sklearn")
+
+WORDS = {
+    "bug": ["crash", "broken", "error", "fails", "freezes"],
+    "feature": ["please", "add", "support", "would", "wish"],
+    "question": ["how", "where", "what", "can", "does"],
+}
+
+
+def tickets(rows: int, labels: list[str], *, noise: float = 0.3) -> tuple[list[str], list[str]]:
+    """Texts of a few telling words among telling words of other labels."""
+    random = np.random.default_rng(0)
+    every = [word for words in WORDS.values() for word in words]
+    targets = [labels[i % len(labels)] for i in range(rows)]
+    return [
+        " ".join(random.choice(every if random.random() < noise else WORDS[label]) for _ in range(6))
+        for label in targets
+    ], targets
+
+
+@pytest.mark.parametrize("labels", [["bug", "feature", "question"], ["bug", "feature"]])
+def test_margins_are_those_of_scikit_learn(labels: list[str]) -> None:
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.svm import LinearSVC
+
+    texts, targets = tickets(120, labels)
+    word = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    char = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True)
+    features = hstack([word.fit_transform(texts), char.fit_transform(texts)]).tocsr()
+    oracle = LinearSVC(C=C_LINEAR, random_state=0).fit(features, [labels.index(t) for t in targets])
+    expected = oracle.decision_function(features)
+    if len(labels) == 2:
+        expected = np.stack([-expected, expected], axis=1)
+    head = fit_linear(texts, targets, labels=labels).head
+    assert np.stack([head.margins(text) for text in texts]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_it_learns_and_its_probabilities_sum_to_one() -> None:
+    texts, targets = tickets(150, list(WORDS))
+    fit = fit_linear(texts[:120], targets[:120], labels=list(WORDS))
+    raw = Linear(fit.head).score([Prompt(text=t) for t in texts[120:]], Choices(labels=tuple(WORDS)))
+    probabilities = np.exp(apply(raw, temperature=fit.temperature))
+    assert probabilities.sum(axis=1) == pytest.approx(1.0)
+    assert np.mean([list(WORDS)[i] == t for i, t in zip(raw.argmax(1), targets[120:], strict=True)]) > 0.8
+
+
+def test_calibrated_confidence_is_about_the_accuracy() -> None:
+    texts, targets = tickets(1_200, list(WORDS), noise=0.75)
+    fit = fit_linear(texts[:600], targets[:600], labels=list(WORDS))
+    margins = log_softmax(np.stack([fit.head.margins(text) for text in texts[600:]]))
+    right = margins.argmax(1) == [list(WORDS).index(t) for t in targets[600:]]
+    confidence = np.exp(apply(margins, temperature=fit.temperature)).max(1)
+    assert confidence.mean() == pytest.approx(right.mean(), abs=0.06)
+    assert fit.held_out == 600
+
+
+def test_a_label_without_rows_is_possible_to_name_but_never_likely() -> None:
+    texts, targets = tickets(60, ["bug", "question"])
+    fit = fit_linear(texts, targets, labels=["bug", "feature", "question"])
+    margins = np.stack([fit.head.margins(text) for text in texts])
+    assert (margins.argmax(1) != 1).all() and np.isfinite(margins).all()
+
+
+def test_the_only_row_of_a_label_does_not_stop_calibration() -> None:
+    texts, targets = tickets(60, ["bug", "question"])
+    fit = fit_linear([*texts, "one wish"], [*targets, "feature"], labels=list(WORDS))
+    assert fit.held_out == 60 and fit.temperature != 1.0
+
+
+def test_rows_that_are_too_few_to_hold_out_are_fitted_uncalibrated() -> None:
+    fit = fit_linear(["it crashes", "please add it"], ["bug", "feature"], labels=["bug", "feature"])
+    assert (fit.held_out, fit.temperature) == (0, 1.0)
+    assert fit.head.margins("crashes").argmax() == 0
+
+
+def test_many_rows_hold_out_a_tenth() -> None:
+    texts, targets = tickets(2_100, list(WORDS))
+    assert fit_linear(texts, targets, labels=list(WORDS)).held_out == 210
+
+
+def test_the_same_rows_give_the_same_head() -> None:
+    texts, targets = tickets(90, list(WORDS))
+    one, other = (fit_linear(texts, targets, labels=list(WORDS), seed=3) for _ in range(2))
+    assert one.temperature == other.temperature
+    assert all((a == b).all() for a, b in zip(one.head.coefficients, other.head.coefficients, strict=True))
+
+
+def test_an_embedding_that_knows_the_answer_is_listened_to() -> None:
+    texts, targets = tickets(90, list(WORDS), noise=1.0)
+    known = np.eye(3, 8)[[list(WORDS).index(t) for t in targets]]
+    fit = fit_linear(texts, targets, labels=list(WORDS), embeddings=known)
+    margins = np.stack([fit.head.margins(t, e) for t, e in zip(texts, known, strict=True)])
+    assert [list(WORDS)[i] for i in margins.argmax(1)] == targets
+    assert fit.head.embedded is not None and fit.head.embedded.shape == (8, 3)
+
+
+def test_one_label_is_no_task() -> None:
+    with pytest.raises(DataError, match="'bug'"):
+        fit_linear(["a crash", "an error"], ["bug", "bug"], labels=["bug", "feature"])
+
+
+def test_texts_without_a_single_word_are_refused() -> None:
+    with pytest.raises(DataError, match="no word") as caught:
+        fit_linear(["?", "!"], ["bug", "feature"], labels=["bug", "feature"])
+    assert "[data] input" in caught.value.fix
+
+
+def test_the_majority_knows_only_how_often_each_label_occurs() -> None:
+    head = majority(["bug", "feature", "question"], ["bug"] * 6 + ["feature"] * 1).head
+    assert np.exp(log_softmax(head.margins("anything"))) == pytest.approx([0.7, 0.2, 0.1])
