@@ -1,0 +1,76 @@
+"""How `majority`, `linear` and `fused` become bundles: what a language model has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from smallworks import files
+from smallworks.bundle import Bundle, Calibration, Manifest
+from smallworks.bundle.store import hash_weights
+from smallworks.compress.encoder import FILES, encode_to_onnx
+from smallworks.recipes.workshop import Workshop
+from smallworks.types import Choices, PromptSpec
+
+Baseline = Literal["majority", "linear", "fused"]
+
+
+def make_baseline(shop: Workshop, name: Baseline) -> Bundle:
+    """Fit on train and validation together, in a child, and freeze. Same rows, same bundle."""
+    reads: dict[str, Any] = {
+        "task": shop.task.name,
+        "data": shop.data_key,
+        "seed": shop.task.build.seed,
+        "labels": shop.splits.labels,
+    }
+    if name == "fused":
+        assert shop.embedder is not None, "the plan skips fused without an embedder"
+        reads["encoder"] = hash_weights(shop.embedder)
+    return shop.frozen(f"fit-{name}", reads, lambda folder: _fit(shop, name, folder))
+
+
+def _fit(shop: Workshop, name: Baseline, folder: Path) -> dict[str, Any]:
+    step, draft = f"fit-{name}", folder / "draft"
+    encoder = _encoder(shop, folder) if name == "fused" else None
+    rows = folder / "rows.jsonl"
+    files.write_jsonl(rows, ([e.text, e.output] for e in shop.fitting))
+    request = {
+        "rows": rows,
+        "kind": "majority" if name == "majority" else "linear",
+        "labels": shop.splits.labels,
+        "encoder": encoder,
+        "seed": shop.task.build.seed,
+        "out": draft / "linear",
+    }
+    fitted = shop.run_child(step, "smallworks.tune.baseline", request, folder)
+    rows.unlink(missing_ok=True)
+    manifest = _manifest(shop, name, fitted["temperature"])
+    if encoder:
+        for file in FILES:
+            files.link_or_copy(encoder / file, draft / "encoder" / file)
+        lineage = {**manifest.lineage, "embedder": str(shop.embedder)}
+        manifest = replace(manifest, engine="onnx", encoder="encoder", lineage=lineage)
+    return {"bundle": shop.settle(step, draft, manifest).name, **fitted}
+
+
+def _encoder(shop: Workshop, folder: Path) -> Path:
+    """The embedder as int8 ONNX, converted once for all tasks of this build folder."""
+    assert shop.embedder is not None
+    digest = hash_weights(shop.embedder)[:12]
+    return encode_to_onnx(shop.embedder, folder.parent / f"encoder-{digest}", progress=shop.progress)
+
+
+def _manifest(shop: Workshop, name: Baseline, temperature: float) -> Manifest:
+    return Manifest(
+        task=shop.task.name,
+        kind=shop.task.kind,
+        candidate=name,
+        engine="linear",
+        prompt=PromptSpec(style="raw", kind=shop.task.kind, choices=Choices(labels=shop.splits.labels)),
+        inputs=shop.inputs,
+        columns=shop.task.data.columns,
+        model="linear",
+        calibration=Calibration(temperature=temperature),
+        lineage={"data": shop.data_key, "rows": len(shop.fitting), "seed": shop.task.build.seed},
+    )

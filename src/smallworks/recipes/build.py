@@ -1,0 +1,257 @@
+"""The main journey: check the data → make every candidate → measure → judge → choose → report.
+
+Each step is keyed by the hash of what it reads, so a second run redoes only what changed, and one that
+was interrupted goes on where it stopped. A candidate that fails stands on the table with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from smallworks import data, files, settings
+from smallworks.bundle import Bundle
+from smallworks.bundle.store import hash_weights
+from smallworks.engines.base import BaseModel, resolve, resolve_embedder
+from smallworks.errors import DiskError, ModelError, SmallworksError
+from smallworks.evaluate import records
+from smallworks.evaluate.compare import compare
+from smallworks.evaluate.verdict import non_inferior
+from smallworks.recipes import table as tables
+from smallworks.recipes.choose import MARGIN, choose
+from smallworks.recipes.flagship import make_flagship, recorded_row
+from smallworks.recipes.measure import measure
+from smallworks.recipes.plan import QUANTIZATIONS, REFERENCES, Planned, plan, reasons, select
+from smallworks.recipes.steps import VERSION, Steps
+from smallworks.recipes.workshop import Workshop
+from smallworks.seams import Progress, silent
+from smallworks.types import Row, Table, Task, Verdict
+
+WORK = ".smallworks"
+BUNDLES = "bundles"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line may say beyond the task file. Names may be patterns such as 'lm-*'."""
+
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    base: str | None = None
+    embedder: str | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a build finds before it starts. Equal keys mean that nothing needs to be done."""
+
+    out: Path
+    base: BaseModel | None
+    embedder: str | None
+    key: str
+
+
+def survey(task: Task, options: Options) -> Survey:
+    """Find the base and hash all that is read. Raises ModelError when the base is not to be had."""
+    base = _find_base(task, options)
+    embedder = options.embedder or task.build.embedder or settings.load().embedder
+    key = _key(task, options, base, embedder)
+    return Survey(out=_out(task, options), base=base, embedder=embedder, key=key)
+
+
+def _out(task: Task, options: Options) -> Path:
+    return options.out or task.folder
+
+
+def finished(task: Task, options: Options = Options()) -> Table | None:
+    """The table of an earlier build that read exactly the same, or None."""
+    found = survey(task, options)
+    return tables.read_finished(found.out / WORK, found.key)
+
+
+def build(task: Task, options: Options = Options(), *, progress: Progress = silent) -> Table:
+    """Build a task. Raises UserError for what the user must mend before any candidate can be measured."""
+    found = survey(task, options)
+    earlier = tables.read_finished(found.out / WORK, found.key)
+    if earlier is not None:
+        return earlier
+    with files.lock(found.out / WORK, "a build"):
+        return _build(task, options, found, progress)
+
+
+def _build(task: Task, options: Options, found: Survey, progress: Progress) -> Table:
+    shop, planned = _prepare(task, options, found, progress)
+    rows = tuple(_row(shop, p) for p in planned)
+    chosen, why = choose(rows, task.targets, lambda best, row: _against(shop, best, row))
+    table = Table(
+        task=task.name,
+        metric=task.targets.metric,
+        rows=rows,
+        chosen=chosen.bundle if chosen else None,
+        chosen_name=chosen.name if chosen else None,
+        why=why,
+        seconds=dict(shop.steps.seconds),
+        report=found.out / REPORT,
+    )
+    _report(shop, table, found.out)
+    if not any(row.failed for row in rows):
+        tables.write_finished(found.out / WORK, found.key, table)
+    return table
+
+
+def _prepare(
+    task: Task, options: Options, found: Survey, progress: Progress
+) -> tuple[Workshop, tuple[Planned, ...]]:
+    """Read and check the data, and plan."""
+    start = time.perf_counter()
+    progress("data", 0, 0, "reading and checking")
+    splits = data.load(task, progress)
+    steps = Steps(found.out / WORK / "steps", progress)
+    steps.seconds["data"] = time.perf_counter() - start
+    progress("data", 1, 1, "done")
+    embedder, problem = _find_embedder(found.embedder, options)
+    shop = Workshop(
+        task=replace(task, labels=splits.labels),
+        splits=splits,
+        steps=steps,
+        bundles=found.out / BUNDLES,
+        progress=progress,
+        base=found.base,
+        embedder=embedder,
+    )
+    planned = plan(
+        task,
+        splits,
+        found.base,
+        embedder=found.embedder if embedder else None,
+        only=options.only,
+        skip=options.skip,
+    )
+    return shop, tuple(_because(p, problem) for p in planned)
+
+
+def dry_run(task: Task, options: Options = Options()) -> tuple[Planned, ...]:
+    """The plan with its estimated time and memory; reads the data, computes nothing."""
+    found = survey(task, options)
+    embedder, problem = _find_embedder(found.embedder, options, fetch=False)
+    planned = plan(
+        task,
+        data.load(task),
+        found.base,
+        embedder=found.embedder if embedder else None,
+        only=options.only,
+        skip=options.skip,
+    )
+    return tuple(_because(p, problem) for p in planned)
+
+
+def _find_base(task: Task, options: Options) -> BaseModel | None:
+    """The base model, when a candidate that was asked for needs one."""
+    names = select(options.only, options.skip)
+    return resolve(options.base or task.build.base) if any(n.startswith("lm-") for n in names) else None
+
+
+def _find_embedder(
+    ref: str | None, options: Options, *, fetch: bool = True
+) -> tuple[Path | None, str | None]:
+    """The embedder's folder; one that was named and is not there is an error only if fused was asked for.
+
+    Without `fetch` a hub id stands for itself.
+    """
+    if ref is None or "fused" not in select(options.only, options.skip):
+        return None, None
+    if not fetch and ref.count("/") == 1 and not Path(ref).exists():
+        return Path(ref), None
+    try:
+        return resolve_embedder(ref), None
+    except ModelError as error:
+        if options.embedder or "fused" in options.only:
+            raise
+        return None, str(error)
+
+
+def _embedder_key(ref: str | None) -> str | None:
+    """The hash of a local embedder's files; a hub id is its own key."""
+    path = Path(ref).expanduser() if ref else None
+    return hash_weights(path) if path and path.is_dir() else ref
+
+
+def _because(planned: Planned, embedder_problem: str | None) -> Planned:
+    if planned.name == "fused" and embedder_problem:
+        return replace(planned, skipped=embedder_problem)
+    return planned
+
+
+def _row(shop: Workshop, planned: Planned) -> Row:
+    """One row of the table; a failure of this candidate alone is its reason, not the end of the build."""
+    if planned.skipped:
+        return _skipped(planned, planned.skipped)
+    try:
+        flagship = shop.task.flagship
+        if planned.name == "flagship" and flagship and flagship.answers:
+            return recorded_row(shop, flagship)
+        return measure(shop, make(shop, planned.name), planned.family)
+    except DiskError:
+        raise  # every other candidate would meet it too, and the table would look finished
+    except SmallworksError as error:
+        return replace(_skipped(planned, str(error)), failed=True)
+
+
+def make(shop: Workshop, name: str) -> Bundle:
+    """The frozen bundle of a candidate, by name."""
+    if name in ("majority", "linear", "fused"):
+        from smallworks.recipes.baselines import make_baseline
+
+        return make_baseline(shop, name)  # type: ignore[arg-type]
+    if name == "flagship":
+        assert shop.task.flagship is not None
+        return make_flagship(shop, shop.task.flagship)
+    from smallworks.recipes import language
+
+    reference = next(r for r in sorted(REFERENCES, key=len, reverse=True) if name.startswith(r))
+    quantization = name.removeprefix(reference).removeprefix("-")
+    if quantization in QUANTIZATIONS:
+        return language.make_quantized(shop, reference, quantization)  # type: ignore[arg-type]
+    return language.make_reference(shop, reference)  # type: ignore[arg-type]
+
+
+def _skipped(planned: Planned, reason: str) -> Row:
+    return Row(name=planned.name, kind=planned.family, engine=planned.engine, skipped=reason)
+
+
+def _against(shop: Workshop, best: Row, row: Row) -> Verdict:
+    assert best.records and row.records
+    comparison = compare(
+        records.read(best.records), records.read(row.records), shop.task.targets.metric, kind=shop.task.kind
+    )
+    return non_inferior(comparison, MARGIN, a=best.name, b=row.name)
+
+
+def _report(shop: Workshop, table: Table, out: Path) -> None:
+    from smallworks.recipes.report import write_report
+
+    shop.progress("report", 0, 0, "")
+    write_report(shop.task, shop.splits, table, out / REPORT)
+    shop.progress("report", 1, 1, "done")
+
+
+def _key(task: Task, options: Options, base: BaseModel | None, embedder: str | None) -> str:
+    """Hash of everything that a build reads; equal keys mean that nothing needs to be done."""
+    answers = task.flagship.answers if task.flagship else None
+    names = select(options.only, options.skip)
+    return files.hash_value(
+        {
+            "version": VERSION,
+            "task": asdict(task),
+            "data": data.fingerprint(task),
+            "names": names,
+            "base": asdict(base.pin) if base else None,
+            "embedder": _embedder_key(embedder),
+            "reasons": reasons(names, task, base, embedder),
+            "folder": str(_out(task, options).absolute()),
+            "answers": files.hash_file(answers) if answers and answers.is_file() else None,
+        }
+    )

@@ -1,0 +1,127 @@
+"""The demonstration: build the sample task offline, serve the winner, ask it one question over HTTP.
+
+The very code of a user's own build, on the embedded starter model and the sample task.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smallworks.errors import ChildError
+from smallworks.recipes.build import Options, build
+from smallworks.recipes.sample import lay_out
+from smallworks.seams import Progress, silent
+from smallworks.types import Table, Task
+
+QUESTION = "Is it normal that my invoice totals double every time I refresh the page?"
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question over HTTP: the answer's text, the label probabilities, and the same as a curl line."""
+
+    question: str
+    answer: str
+    probabilities: dict[str, float]
+    client: str
+    curl: str
+
+
+def demonstrate(folder: Path, *, progress: Progress = silent) -> tuple[Task, Table]:
+    """Lay out the sample task in `folder` and build it."""
+    task = lay_out("tickets", folder)
+    return task, build(task, Options(), progress=progress)
+
+
+def ask(table: Table, question: str = QUESTION) -> Asked:
+    """Serve the chosen bundle in a process of its own, ask it over HTTP with a stock client, and stop it."""
+    assert table.chosen is not None
+    with served(table.chosen) as url:
+        answer, client = _ask(url, table.chosen.name, question)
+    said = answer["choices"][0]["message"]["content"]
+    probabilities = (answer.get("smallworks") or {}).get("probabilities", {})
+    return Asked(
+        question=question,
+        answer=said,
+        probabilities=probabilities,
+        client=client,
+        curl=curl_line(table.chosen.name, question),
+    )
+
+
+def curl_line(model: str, question: str, port: int = 8000) -> str:
+    """The same request for a terminal, against `smallworks serve` on its default port."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]})
+    return (
+        f"curl -s http://127.0.0.1:{port}/v1/chat/completions "
+        f"-H 'content-type: application/json' -d {shlex.quote(body)}"
+    )
+
+
+@contextmanager
+def served(bundle: Path) -> Iterator[str]:
+    """`smallworks serve` on a free loopback port, ready to answer; ended on leaving."""
+    port = _free_port()
+    command = [sys.executable, "-P", "-m", "smallworks.cli", "serve", str(bundle), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _ask(url: str, model: str, question: str) -> tuple[dict[str, Any], str]:
+    """With the openai SDK where it is installed, else with plain HTTP."""
+    messages: Any = [{"role": "user", "content": question}]
+    try:
+        from openai import OpenAI
+    except ImportError:
+        import httpx2
+
+        body = {"model": model, "messages": messages}
+        reply = httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+        reply.raise_for_status()
+        return dict(reply.json()), "plain HTTP"
+    client = OpenAI(base_url=f"{url}/v1", api_key="none-needed-on-loopback")
+    return client.chat.completions.create(model=model, messages=messages).model_dump(), "the openai SDK"
+
+
+def _wait(process: subprocess.Popen[str], url: str) -> None:
+    import httpx2
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said = process.stderr.read().strip().splitlines() if process.stderr else []
+            raise ChildError(
+                f"The server ended at once: {said[-1] if said else 'no output'}", fix="Try again."
+            )
+        try:
+            if httpx2.get(url, timeout=2).status_code == 200:
+                return
+        except httpx2.HTTPError:
+            time.sleep(0.05)
+    raise ChildError(f"The server did not answer within {START_SECONDS:.0f} s.", fix="Try again.")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,165 @@
+"""What a build will measure, what it cannot here and why, and about how long that takes.
+
+Knows the names of all candidates; knows nothing of how they are made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from smallworks.data import Splits
+from smallworks.engines.base import BaseModel
+from smallworks.errors import UserError, install, nearest
+from smallworks.types import Task
+
+BASELINES = ("majority", "linear", "fused")
+REFERENCES = ("lm-zero", "lm-few", "lm-lora")
+QUANTIZATIONS = ("q8_0", "q4_0")
+CANDIDATES = (
+    *BASELINES,
+    *(name for ref in REFERENCES for name in (ref, *(f"{ref}-{q}" for q in QUANTIZATIONS))),
+    "flagship",
+)
+FLOPS_PER_SECOND = 60e9
+"""What two modest cores sustain in f32 on small matrices; only for the estimate, which says 'about'."""
+CHILD_SECONDS = {"linear": 1.5, "onnx": 3.0, "transformers": 9.0, "llamacpp": 2.0, "http": 2.0}
+CHILD_BYTES = {"linear": 80e6, "onnx": 200e6, "transformers": 550e6, "llamacpp": 200e6, "http": 60e6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One candidate of the plan. `skipped` is the reason why it cannot run here, or None."""
+
+    name: str
+    family: str
+    engine: str
+    seconds: float = 0.0
+    memory_bytes: float = 0.0
+    skipped: str | None = None
+
+
+def plan(
+    task: Task,
+    splits: Splits,
+    base: BaseModel | None,
+    *,
+    embedder: str | None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+) -> tuple[Planned, ...]:
+    """Every candidate asked for, with its reason where it is skipped. Raises UserError for unknown names."""
+    names = select(only, skip)
+    return tuple(_planned(name, task, splits, base, embedder) for name in names)
+
+
+def select(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
+    """Names that match `only` (default all) and not `skip`; both take patterns such as 'lm-*'."""
+    for pattern in (*only, *skip):
+        if not any(fnmatchcase(name, pattern) for name in CANDIDATES):
+            raise UserError(f"There is no candidate '{pattern}'.", fix=nearest(pattern, CANDIDATES))
+    asked = [n for n in CANDIDATES if not only or any(fnmatchcase(n, p) for p in only)]
+    left = tuple(n for n in asked if not any(fnmatchcase(n, p) for p in skip))
+    if not left:
+        raise UserError("Every candidate is skipped.", fix=f"Leave one of: {', '.join(asked)}.")
+    return left
+
+
+def reasons(
+    names: Sequence[str], task: Task, base: BaseModel | None, embedder: str | None
+) -> dict[str, str | None]:
+    """Why each candidate cannot run here now, or None: an extra that is installed later changes a build."""
+    return {name: _reason(name, task, base, embedder) for name in names}
+
+
+def family(name: str) -> str:
+    """The way of doing the task, whatever the weights' format: 'lm-lora-q4_0' → 'lm-lora'."""
+    return next((ref for ref in REFERENCES if name == ref or name.startswith(f"{ref}-")), name)
+
+
+def engine(name: str, base: BaseModel | None) -> str:
+    if name in ("majority", "linear"):
+        return "linear"
+    if name == "fused":
+        return "onnx"
+    if name == "flagship":
+        return "http"
+    return "transformers" if name in REFERENCES and not (base and base.is_gguf) else "llamacpp"
+
+
+def _planned(name: str, task: Task, splits: Splits, base: BaseModel | None, embedder: str | None) -> Planned:
+    reason = _reason(name, task, base, embedder)
+    kind = engine(name, base)
+    if reason:
+        return Planned(name=name, family=family(name), engine=kind, skipped=reason)
+    return Planned(
+        name=name,
+        family=family(name),
+        engine=kind,
+        seconds=_seconds(name, kind, splits, base, task.build.epochs),
+        memory_bytes=CHILD_BYTES[kind]
+        + (8.0 if name == "lm-lora" else 4.0) * (base.parameters if base else 0),
+    )
+
+
+def _reason(name: str, task: Task, base: BaseModel | None, embedder: str | None) -> str | None:
+    """Why the candidate cannot run here, with what would change that; None when it can."""
+    if name in BASELINES and task.kind != "classify":
+        return f"labels only; this task is of kind '{task.kind}'"
+    if name in ("linear", "fused") and not _has("sklearn"):
+        return f"needs scikit-learn: {install('eval')}"
+    if name == "fused":
+        return _fused_reason(embedder)
+    if name == "flagship":
+        flagship = task.flagship
+        recorded = flagship is not None and (flagship.answers or flagship.url)
+        return None if recorded else "no [flagship] with answers or url in task.toml"
+    if name.startswith("lm-"):
+        return _language_reason(name, base)
+    return None
+
+
+def _fused_reason(embedder: str | None) -> str | None:
+    if not embedder:
+        return "no embedding model: name one with --embedder PATH, [build] embedder, or SMALLWORKS_EMBEDDER"
+    if not _has("onnxruntime"):
+        return f"needs onnxruntime: {install('eval')}"
+    return None if _has("torch") else f"converting the encoder needs torch: {install('train')}"
+
+
+def _language_reason(name: str, base: BaseModel | None) -> str | None:
+    if base is None:
+        return "no base model"
+    if base.is_gguf:
+        if name in ("lm-zero", "lm-few"):
+            return None
+        return "the base is a GGUF file: tuning and quantising start from a folder in safetensors"
+    if not (_has("torch") and _has("transformers")):
+        return f"needs torch: {install('train')}"
+    if family(name) == "lm-lora" and not (_has("trl") and _has("peft")):
+        return f"needs TRL and PEFT: {install('train')}"
+    return None
+
+
+def _seconds(name: str, kind: str, splits: Splits, base: BaseModel | None, epochs: float) -> float:
+    """About: start-up of the child processes, plus 2 FLOPs a parameter and token read (6 when training)."""
+    rows = len(splits.test) + 100 + 100
+    if kind in ("linear", "onnx"):
+        fit = 0.0 if name == "majority" else 2e-6 * len(splits.train) * len(splits.labels) * 8
+        return 2 * CHILD_SECONDS[kind] + fit + rows * (0.0003 if kind == "linear" else 0.004)
+    if kind == "http":
+        return CHILD_SECONDS[kind] + len(splits.test) * 0.5
+    parameters = base.parameters if base else 0
+    mean = sum(len(e.text) + len(e.output) for e in splits.train[:200]) / max(1, len(splits.train[:200]))
+    tokens = 60 + mean / 3.0 * (5 if "few" in name else 1)
+    flops = 2 * parameters * tokens * rows
+    if name == "lm-lora":
+        flops += 6 * parameters * tokens * len(splits.train) * epochs
+    fixed = 2 * CHILD_SECONDS[kind] + (25 if name == "lm-lora" else 0)
+    return fixed + flops / FLOPS_PER_SECOND + rows * 0.004
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

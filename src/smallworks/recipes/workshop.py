@@ -1,0 +1,120 @@
+"""What every candidate of one build has at hand: the task, its rows, the base model, the steps.
+
+Knows no candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from smallworks import child, files
+from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
+from smallworks.bundle.golden import Golden, write
+from smallworks.bundle.manifest import Calibration
+from smallworks.data import Splits
+from smallworks.engines.base import BaseModel, Words, words_of
+from smallworks.errors import BundleError
+from smallworks.evaluate.worker import write_examples
+from smallworks.recipes.steps import Steps
+from smallworks.seams import Progress
+from smallworks.types import Example, Task
+
+GOLDEN_ROWS = 24
+UNLABELLED_ROWS = 96
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """`base` and `embedder` are None where a build needs none; candidates that do are then skipped."""
+
+    task: Task
+    splits: Splits
+    steps: Steps
+    bundles: Path
+    progress: Progress
+    base: BaseModel | None = None
+    embedder: Path | None = None
+
+    @cached_property
+    def data_key(self) -> str:
+        """Changes whenever a row of any split does."""
+        return self.splits.fingerprint
+
+    @cached_property
+    def words(self) -> Words:
+        """The base's tokenizer, template and context."""
+        assert self.base is not None, "the plan skips language models without a base"
+        return words_of(self.base)
+
+    @cached_property
+    def shuffled(self) -> tuple[Example, ...]:
+        """The training rows in the order of their hashes: any beginning of it is a fair sample of all."""
+        return tuple(sorted(self.splits.train, key=lambda e: files.hash_value([e.text, e.output])))
+
+    @property
+    def fitting(self) -> tuple[Example, ...]:
+        """Every row that a candidate without early stopping may be fitted on: train and validation."""
+        return self.splits.train + self.splits.validation
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(self.splits.train[0].inputs)
+
+    def write_rows(self, name: str, rows: Sequence[Example]) -> Path:
+        """Rows as a JSONL file for a child process, written once per content."""
+        path = self.steps.folder / f"rows-{name}-{self.data_key[:12]}.jsonl"
+        if not path.exists():
+            write_examples(path, rows)
+        return path
+
+    def run_child(self, step: str, module: str, request: dict[str, Any], log: Path) -> Any:
+        """Heavy work under the name of a step."""
+
+        def relay(_: str, done: float, total: float, note: str) -> None:
+            self.progress(step, done, total, note)
+
+        return child.run(module, request, progress=relay, log=log / "log.txt")
+
+    def frozen(
+        self, step: str, reads: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]]
+    ) -> Bundle:
+        """The bundle that a step makes; made again where it was deleted or is not what was frozen."""
+        try:
+            return open_bundle(self.bundles / self.steps.run(step, reads, make)["bundle"])
+        except BundleError:
+            self.steps.forget(step, reads)
+            return open_bundle(self.bundles / self.steps.run(step, reads, make)["bundle"])
+
+    def settle(self, step: str, draft: Path, manifest: Manifest, *, unlabelled: bool = False) -> Bundle:
+        """Freeze a draft: calibrate it where asked, replay golden rows on its engine, name it by its hash.
+
+        `unlabelled` asks for the prompt's prior from training texts; the temperature always comes from
+        the validation rows, unless the manifest brings one.
+        """
+        provisional = freeze(draft, manifest, into=draft.parent / "provisional")
+        fitted = self.run_child(
+            step,
+            "smallworks.evaluate.settle",
+            {
+                "bundle": provisional.path,
+                "validation": self.write_rows("validation", self.splits.validation),
+                "unlabelled": [e.text for e in self.shuffled[:UNLABELLED_ROWS]] if unlabelled else [],
+                "calibrate": manifest.engine not in ("linear", "onnx"),
+                "golden": [dict(e.inputs) for e in self._golden_examples()],
+            },
+            draft.parent,
+        )
+        write(draft, [Golden(**{**g, "ids": tuple(g["ids"])}) for g in fitted["golden"]])
+        if fitted["calibration"]:
+            raw = fitted["calibration"]
+            fitted_calibration = Calibration(temperature=raw["temperature"], bias=tuple(raw["bias"]))
+            manifest = replace(manifest, calibration=fitted_calibration)
+        return freeze(draft, manifest, into=self.bundles)
+
+    def _golden_examples(self) -> list[Example]:
+        """Rows of train by the order of their hashes: golden rows are never test rows."""
+        return list(self.shuffled[:GOLDEN_ROWS])

@@ -1,0 +1,145 @@
+"""The plan: which candidates, on which engine, and the reason where one cannot run here."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smallworks.bundle import Base
+from smallworks.data import Splits
+from smallworks.data.report import DataReport
+from smallworks.engines.base import BaseModel
+from smallworks.errors import UserError
+from smallworks.recipes.plan import CANDIDATES, Planned, engine, family, plan, select
+from smallworks.types import DataFiles, Example, ExampleId, Flagship, Targets, Task
+
+ROWS = tuple(Example(id=ExampleId(str(i)), inputs={"x": "some words"}, output="a") for i in range(10))
+SPLITS = Splits(
+    train=ROWS * 20,
+    validation=ROWS,
+    test=ROWS,
+    labels=("a", "b"),
+    report=DataReport(notices=(), sizes={}, classes={}, columns={}),
+    fingerprint="f",
+)
+TASK = Task(
+    name="t",
+    kind="classify",
+    instruction="Do it.",
+    folder=Path(),
+    data=DataFiles(train=Path("train.csv")),
+    targets=Targets(metric="accuracy"),
+)
+FOLDER = BaseModel(path=Path("m"), pin=Base(source="folder", ref="m", sha256="0"), parameters=10**7)
+GGUF = replace(FOLDER, pin=Base(source="gguf", ref="m.gguf", sha256="0"))
+
+
+def planned(task: Task = TASK, base: BaseModel | None = FOLDER, **options: Any) -> dict[str, Planned]:
+    return {p.name: p for p in plan(task, SPLITS, base, **{"embedder": "e", **options})}
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in modules else found(name))
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "expected"),
+    [
+        ((), (), CANDIDATES),
+        (("majority", "linear"), (), ("majority", "linear")),
+        (("linear", "majority"), (), ("majority", "linear")),
+        (("lm-*",), ("*-q?_0",), ("lm-zero", "lm-few", "lm-lora")),
+        (("lm-lora*",), (), ("lm-lora", "lm-lora-q8_0", "lm-lora-q4_0")),
+        ((), ("lm-*", "fused", "flagship"), ("majority", "linear")),
+    ],
+)
+def test_names_and_patterns_pick(only: Any, skip: Any, expected: Any) -> None:
+    assert select(only, skip) == expected
+
+
+def test_a_selection_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="Every candidate is skipped"):
+        select(("linear",), ("linear",))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "offered"), [("liner", "'linear'"), ("lm-loar", "'lm-lora'"), ("x*", "Valid")]
+)
+def test_a_name_that_is_no_candidate_gets_the_nearest(pattern: str, offered: str) -> None:
+    for arguments in (((pattern,), ()), ((), (pattern,))):
+        with pytest.raises(UserError, match="no candidate") as caught:
+            select(*arguments)
+        assert pattern in caught.value.what and offered in caught.value.fix
+
+
+def test_the_whole_table_is_planned() -> None:
+    names = planned()
+    assert tuple(names) == CANDIDATES and len(CANDIDATES) == 13
+    assert {name for name, p in names.items() if p.skipped} <= {"flagship", "fused"}
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "on"),
+    [
+        ("majority", "majority", "linear"),
+        ("fused", "fused", "onnx"),
+        ("lm-few", "lm-few", "transformers"),
+        ("lm-lora-q4_0", "lm-lora", "llamacpp"),
+        ("flagship", "flagship", "http"),
+    ],
+)
+def test_each_has_its_family_and_engine(name: str, of: str, on: str) -> None:
+    assert (family(name), engine(name, FOLDER)) == (of, on)
+
+
+def test_a_gguf_base_answers_but_is_not_tuned() -> None:
+    names = planned(base=GGUF)
+    assert names["lm-zero"].skipped is None and names["lm-zero"].engine == "llamacpp"
+    assert "GGUF" in (names["lm-lora"].skipped or "") and "GGUF" in (names["lm-zero-q8_0"].skipped or "")
+
+
+def test_labels_are_for_labelling() -> None:
+    names = planned(replace(TASK, kind="generate"))
+    assert all("generate" in (names[n].skipped or "") for n in ("majority", "linear", "fused"))
+    assert names["lm-few"].skipped is None
+
+
+@pytest.mark.parametrize(
+    ("missing", "names", "extra"),
+    [
+        ("sklearn", ("linear", "fused"), "eval"),
+        ("onnxruntime", ("fused",), "eval"),
+        ("torch", ("lm-zero", "lm-lora", "fused"), "train"),
+        ("peft", ("lm-lora", "lm-lora-q8_0"), "train"),
+    ],
+)
+def test_a_missing_library_is_a_reason_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, missing: str, names: tuple[str, ...], extra: str
+) -> None:
+    without(monkeypatch, missing)
+    rows = planned()
+    assert all(f".[{extra}]" in (rows[name].skipped or "") for name in names)
+    assert rows["majority"].skipped is None
+
+
+def test_what_is_not_named_is_a_reason_with_the_way_to_name_it() -> None:
+    assert "--embedder" in (planned(embedder=None)["fused"].skipped or "")
+    assert "[flagship]" in (planned()["flagship"].skipped or "")
+    assert planned(base=None)["lm-zero"].skipped
+    priced = Flagship(name="big", input_price=1.0, output_price=2.0)
+    assert planned(replace(TASK, flagship=priced))["flagship"].skipped
+    live = replace(priced, url="http://localhost/v1")
+    assert planned(replace(TASK, flagship=live))["flagship"].skipped is None
+
+
+def test_estimates_grow_with_the_work() -> None:
+    small, large = planned(), planned(base=replace(FOLDER, parameters=10**9))
+    assert large["lm-lora"].seconds > large["lm-zero"].seconds > small["lm-zero"].seconds > 0
+    assert large["lm-zero"].memory_bytes > 4e9 > small["lm-zero"].memory_bytes
+    assert small["majority"].seconds < 10
+    assert all(p.seconds == 0 and p.memory_bytes == 0 for p in small.values() if p.skipped)
