@@ -1,0 +1,66 @@
+"""The command line: one file a command, imported only when asked for; results on stdout, talk on stderr.
+
+Exit codes: 0 done, 2 the user's to mend, 1 ours, 3 a verdict that is not a pass (where a command says so).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App, CycloptsError, Parameter
+
+from smallworks import __version__
+from smallworks.errors import SmallworksError
+
+PLAIN = Parameter(negative="")
+"""A switch is on when named; there is no --no-switch."""
+HELP = "Graduate a narrow task from a flagship LLM to a small model you own, and prove it."
+COMMANDS = {
+    "demo": "Build the sample task offline, serve the winner and ask it a question.",
+    "init": "Write a new task folder: a commented task.toml and a place for the data.",
+    "build": "Measure every candidate for a task, choose one, freeze it, report.",
+    "generate": "One answer from a bundle or a base model.",
+    "chat": "Talk with a language model, streaming.",
+    "evaluate": "Measure a bundle on labelled rows.",
+    "compare": "Two bundles on the same rows, paired.",
+    "verify": "Prove that a bundle is what was frozen and answers as its golden rows say.",
+    "serve": "Serve bundles behind an OpenAI-shaped API.",
+    "doctor": "What this machine has, and what each missing extra would give.",
+}
+
+
+def app() -> App:
+    """The whole command line; a command's module is imported when it is called."""
+    whole = App(
+        name="smallworks",
+        help=HELP,
+        version=__version__,
+        result_action="return_value",
+        default_parameter=PLAIN,
+        suppress_keyboard_interrupt=False,
+    )
+    for name, summary in COMMANDS.items():
+        whole.command(f"smallworks.cli.{name}:{name}", name=name, help=summary)
+    return whole
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run and exit. Errors of ours become one sentence with the fix on stderr."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        code = app()(arguments, exit_on_error=False)
+    except CycloptsError:
+        return 2
+    except SmallworksError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. Finished steps are kept: the same command goes on from here.\n")
+        return 130
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0

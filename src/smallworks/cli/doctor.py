@@ -1,0 +1,112 @@
+"""`smallworks doctor`: what this machine has, and what each missing extra would give."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from smallworks import __version__, settings
+from smallworks.cli import talk
+from smallworks.errors import install
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """An optional part: the libraries that make it, and what it gives."""
+
+    name: str
+    libraries: tuple[str, ...]
+    gives: str
+
+
+EXTRAS = (
+    Extra(
+        name="train",
+        libraries=("torch", "transformers", "trl", "peft", "accelerate", "datasets", "llguidance"),
+        gives="the reference engine and LoRA tuning (lm-zero, lm-few, lm-lora)",
+    ),
+    Extra(
+        name="eval",
+        libraries=("scikit-learn", "scipy", "sacrebleu", "onnxruntime", "onnx"),
+        gives="the linear and fused candidates, BLEU",
+    ),
+    Extra(name="data", libraries=("pyarrow",), gives="Parquet files"),
+    Extra(name="quant", libraries=("bitsandbytes",), gives="8-bit and 4-bit weights in the reference engine"),
+)
+
+
+def doctor(*, json: bool = False) -> None:
+    """What this machine has, and what each missing extra would give.
+
+    Parameters
+    ----------
+    json
+        One JSON document on stdout.
+    """
+    machine, extras = _machine(), [_extra(extra) for extra in EXTRAS]
+    if json:
+        talk.print_json({"machine": machine, "extras": extras})
+        return
+    for name, value in machine.items():
+        talk.out.print(f"{name:<14}{value}", highlight=False, soft_wrap=True)
+    talk.out.print("")
+    for extra in extras:
+        missing = extra["missing"]
+        mark = "[green]✓[/green]" if not missing else "[yellow]–[/yellow]"
+        talk.out.print(f"{mark} \\[{extra['name']}] {extra['gives']}", highlight=False, soft_wrap=True)
+        if isinstance(missing, list) and missing:
+            talk.out.print(
+                f"    missing {', '.join(missing)}: {extra['fix']}", highlight=False, soft_wrap=True
+            )
+
+
+def _machine() -> Mapping[str, str]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    disk = shutil.disk_usage(Path.cwd())
+    here = settings.load()
+    return {
+        "smallworks": __version__,
+        "python": f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}",
+        "cores": f"{settings.physical_cores()} physical; engines use {here.threads} threads",
+        "memory": f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}",
+        "disk here": f"{disk.free / 1e9:.1f} GB free",
+        "gpu": _gpu(),
+        "llama.cpp": f"xllamacpp {_version('xllamacpp')}",
+        "embedder": here.embedder or "none set (SMALLWORKS_EMBEDDER): 'fused' is skipped",
+        "cache": str(here.home),
+    }
+
+
+def _gpu() -> str:
+    """What torch or the driver's own tool tells, without loading torch when there is no driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "none found"
+    import subprocess
+
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=10, check=False)
+    return listed.stdout.strip() or "a driver without a GPU"
+
+
+def _extra(extra: Extra) -> Mapping[str, object]:
+    missing = [library for library in extra.libraries if _version(library) == "absent"]
+    return {
+        **{k: v for k, v in asdict(extra).items() if k != "libraries"},
+        "versions": {library: _version(library) for library in extra.libraries},
+        "missing": missing,
+        "fix": install(extra.name) if missing else "",
+    }
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,60 @@
+"""`smallworks evaluate`: measure a bundle on labelled rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from smallworks.bundle import open_bundle
+from smallworks.cli import talk
+from smallworks.recipes import examine
+
+
+def evaluate(
+    bundle: Path, rows: Path | None = None, /, *, out: Path | None = None, json: bool = False
+) -> None:
+    """Every metric with its 95 % interval, latency, memory, and agreement with the golden rows.
+
+    Parameters
+    ----------
+    bundle
+        The bundle's folder.
+    rows
+        A data file, or a task folder whose test set is taken (default: the task beside the bundle).
+    out
+        Keep one record a row in this JSONL file.
+    json
+        One JSON document on stdout.
+    """
+    with talk.progress() as progress:
+        seen = examine.evaluate(open_bundle(bundle), rows, out=out, progress=progress)
+    for notice in seen.notices:
+        talk.remark(f"{notice.severity}  {escape(notice.sentence)}")
+    if json:
+        talk.print_json({"bundle": str(bundle), **seen.scorecard, "parity": seen.parity})
+        return
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    for name in ("metric", "value", "95 % interval", "rows"):
+        grid.add_column(name, justify="left" if name == "metric" else "right")
+    metrics = seen.scorecard["metrics"]
+    for name, e in metrics.items():
+        if name.endswith("_lenient") and e == metrics[name.removesuffix("_lenient")]:
+            continue
+        grid.add_row(name, f"{e['value']:.4f}", f"{e['low']:.4f}–{e['high']:.4f}", str(e["n"]))
+    talk.out.print(grid)
+    latency = seen.scorecard["latency"]
+    talk.out.print(
+        f"\nlatency p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f}; "
+        f"{latency['rows_per_second']:,.0f} rows/s; "
+        f"peak memory {seen.scorecard['peak_memory_bytes'] / 1e6:,.0f} MB",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if seen.parity:
+        equal, rows = seen.parity["ids_equal"], seen.parity["rows"]
+        state = "agrees" if seen.parity["holds"] else "DOES NOT AGREE"
+        talk.out.print(
+            f"{state} with its golden rows (token ids equal on {equal} of {rows})", highlight=False
+        )

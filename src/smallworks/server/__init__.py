@@ -1,0 +1,6 @@
+"""The door for programs: bundles behind the API that clients already speak."""
+
+from smallworks.server.app import create_app
+from smallworks.server.run import background, serve
+
+__all__ = ["background", "create_app", "serve"]

@@ -1,0 +1,228 @@
+"""From a request to what is asked of a bundle: its own task on a text, or a free conversation.
+
+A bundle is its task. One user message is an input, and the bundle's own prompt goes around it. A system
+message that repeats the task's instruction changes nothing and is accepted; any other one, and earlier
+turns, make a free conversation, which a language model bundle holds and a labelling one refuses:
+nothing that a client says is dropped in silence. Knows no JSON and no threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any
+
+from smallworks.engines.predictor import Inputs, Predictor
+from smallworks.errors import RequestError, nearest
+from smallworks.server.failures import BadField, Unavailable
+from smallworks.server.shapes import Asking, ChatMessage, ChatRequest, CompletionRequest, GenerateRequest
+from smallworks.types import Answer, Message, Role, Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A piece of the streamed answer number `index`; the last one brings the whole `answer`."""
+
+    index: int
+    text: str
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One thing asked of one bundle: the task on `inputs`, or, where there are `messages`, a conversation."""
+
+    predictor: Predictor
+    sampling: Sampling
+    inputs: Inputs = ""
+    messages: tuple[Message, ...] = ()
+
+    def answer(self, cancel: Event) -> Answer:
+        if not self.messages:
+            return _uncancelled(self.predictor.answer(self.inputs, self.sampling, cancel=cancel), cancel)
+        *_, last = self.pieces(cancel)
+        assert last.answer is not None
+        return last.answer
+
+    def pieces(self, cancel: Event, index: int = 0) -> Iterator[Piece]:
+        """The answer as it is made; a label comes as one piece with its probabilities."""
+        if self.predictor.choices is not None:
+            whole = self.answer(cancel)
+            yield Piece(index=index, text=whole.text, answer=whole)
+            return
+        start = time.perf_counter()
+        for chunk in self._chunks(cancel):
+            if chunk.completion is None:
+                if chunk.text:
+                    yield Piece(index=index, text=chunk.text)
+                continue
+            done = chunk.completion
+            answer = Answer(
+                text=done.text,
+                tokens_in=done.tokens_in,
+                tokens_out=done.tokens_out,
+                ms=1000 * (time.perf_counter() - start),
+                finish=done.finish,
+            )
+            yield Piece(index=index, text=chunk.text, answer=_uncancelled(answer, cancel))
+
+    def _chunks(self, cancel: Event) -> Iterator[Any]:
+        if self.messages:
+            return self.predictor.chat(self.messages, self.sampling, cancel=cancel)
+        return self.predictor.stream(self.inputs, self.sampling, cancel=cancel)
+
+
+def from_chat(body: ChatRequest, predictor: Predictor) -> Ask:
+    """Raises BadField for what this bundle cannot honour."""
+    _refuse(body, {"tools": body.tools, "functions": body.functions})
+    if predictor.choices is None and body.logprobs:
+        raise _unsupported("logprobs", "Only bundles that classify give log-probabilities here.")
+    schema = _schema(body, predictor)
+    said = _after_instruction(body.messages, predictor.manifest.prompt.instruction)
+    limit = body.max_completion_tokens or body.max_tokens
+    sampling = _sampling(predictor, body, limit, stop=body.stops, seed=body.seed)
+    if schema is not None:
+        sampling = replace(sampling, schema=schema)
+    if len(said) == 1 and said[0].role == "user":
+        return Ask(predictor=predictor, sampling=sampling, inputs=said[0].text)
+    if predictor.choices is not None or not predictor.generates:
+        raise BadField(
+            f"The bundle '{predictor.manifest.task}' answers one text; {len(body.messages)} messages came.",
+            fix="Send one user message alone: the bundle carries its own instruction.",
+            param="messages",
+        )
+    if said[-1].role != "user":
+        raise BadField(
+            "The last message is not the user's.", fix="End with a user message.", param="messages"
+        )
+    free = replace(sampling, schema=schema)
+    return Ask(predictor=predictor, sampling=free, messages=tuple(_message(m) for m in body.messages))
+
+
+def from_completion(body: CompletionRequest, predictor: Predictor) -> list[Ask]:
+    """One thing asked for each prompt: a prompt is an input, and the bundle's own prompt goes around it."""
+    best_of = body.best_of if body.best_of not in (None, 1) else None
+    _refuse(body, {"echo": body.echo, "suffix": body.suffix, "best_of": best_of})
+    if predictor.choices is None and body.logprobs is not None:
+        raise _unsupported("logprobs", "Only bundles that classify give log-probabilities here.")
+    sampling = _sampling(predictor, body, body.max_tokens, stop=body.stops, seed=body.seed)
+    return [Ask(predictor=predictor, sampling=sampling, inputs=prompt) for prompt in body.prompts]
+
+
+def from_generate(body: GenerateRequest, predictor: Predictor) -> Ask:
+    """The bundle's task where the instruction is its own or empty; otherwise the instruction as it came."""
+    sampling = _sampling(predictor, body, body.max_new_tokens)
+    own = predictor.manifest.prompt.instruction
+    if not body.instruction or _same(body.instruction, own):
+        return Ask(predictor=predictor, sampling=sampling, inputs=body.input_text)
+    if predictor.choices is not None or not predictor.generates:
+        raise BadField(
+            f"The bundle '{predictor.manifest.task}' follows its own instruction alone.",
+            fix=f"Leave 'instruction' out, or send {own!r}." if own else "Leave 'instruction' out.",
+            param="instruction",
+        )
+    content = f"{body.instruction}\n\n{body.input_text}"
+    free = replace(sampling, schema=None)
+    return Ask(predictor=predictor, sampling=free, messages=(Message(role="user", content=content),))
+
+
+def classifiable(items: Sequence[str | Mapping[str, str]], predictor: Predictor) -> list[Inputs]:
+    """The items with their fields checked. Raises BadField when the bundle gives no labels."""
+    manifest = predictor.manifest
+    if predictor.choices is None:
+        raise BadField(
+            f"The bundle '{manifest.task}' writes text and gives no labels.",
+            fix="Ask it at /v1/chat/completions.",
+            param="model",
+        )
+    for number, item in enumerate(items):
+        if not isinstance(item, str):
+            _check_fields(item, manifest.inputs, f"input.{number}")
+    return list(items)
+
+
+def _check_fields(item: Mapping[str, str], wanted: Sequence[str], where: str) -> None:
+    for name in item:
+        if name not in wanted:
+            raise BadField(f"'{name}' is not an input.", fix=nearest(name, wanted), param=where)
+    missing = [name for name in wanted if name not in item]
+    if missing:
+        raise BadField(
+            f"The input '{missing[0]}' is missing.", fix=f"Send all of: {', '.join(wanted)}.", param=where
+        )
+
+
+def _after_instruction(messages: Sequence[ChatMessage], instruction: str) -> Sequence[ChatMessage]:
+    """The messages without a leading system message that only repeats the bundle's own instruction."""
+    first = messages[0]
+    repeats = first.role in ("system", "developer") and _same(first.text, instruction)
+    return messages[1:] if repeats and len(messages) > 1 else messages
+
+
+def _same(a: str, b: str) -> bool:
+    return a.split() == b.split()
+
+
+def _message(message: ChatMessage) -> Message:
+    role: Role = "system" if message.role == "developer" else message.role
+    return Message(role=role, content=message.text)
+
+
+def _sampling(
+    predictor: Predictor,
+    body: Asking | GenerateRequest,
+    max_tokens: int | None,
+    *,
+    stop: tuple[str, ...] = (),
+    seed: int | None = None,
+) -> Sampling:
+    """The bundle's own sampling, with what the request says instead."""
+    own = predictor.manifest.sampling
+    return replace(
+        own,
+        max_tokens=own.max_tokens if max_tokens is None else max_tokens,
+        temperature=own.temperature if body.temperature is None else body.temperature,
+        top_p=own.top_p if body.top_p is None else body.top_p,
+        seed=own.seed if seed is None else seed,
+        stop=own.stop + stop,
+    )
+
+
+def _schema(body: ChatRequest, predictor: Predictor) -> Mapping[str, Any] | None:
+    wanted = body.response_format
+    if wanted is None or wanted.type == "text":
+        return None
+    if predictor.choices is not None:
+        raise _unsupported("response_format", "A label is no JSON; leave it out.")
+    if wanted.type == "json_object":
+        return {"type": "object"}
+    if wanted.json_schema is None:
+        raise BadField(
+            "There is no schema in 'response_format'.",
+            fix="Put it at response_format.json_schema.schema.",
+            param="response_format.json_schema",
+        )
+    return wanted.json_schema.schema_
+
+
+def _refuse(body: Asking, others: Mapping[str, Any]) -> None:
+    """Fields that would change the answer and are not built: better no than silence."""
+    several = body.n if body.n not in (None, 1) else None
+    for name, value in {"n": several, "logit_bias": body.logit_bias, **others}.items():
+        if value:
+            raise _unsupported(name, "Leave it out.")
+    if body.n == 0:
+        raise BadField("'n' is 0.", fix="Leave it out.", param="n")
+
+
+def _unsupported(name: str, fix: str) -> RequestError:
+    return BadField(f"'{name}' is not supported by this server.", fix=fix, param=name)
+
+
+def _uncancelled(answer: Answer, cancel: Event) -> Answer:
+    """The answer, unless the engine cut it short by itself because it is closing."""
+    if answer.finish == "cancelled" and not cancel.is_set():
+        raise Unavailable("The engine is closing.", fix="Ask again when the server is back.")
+    return answer

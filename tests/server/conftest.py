@@ -1,0 +1,79 @@
+"""Bundles on the fake engine behind a real server on loopback, and the clients that speak to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from openai import OpenAI
+
+from smallworks.bundle.manifest import Manifest
+from smallworks.engines.fake import Fake
+from smallworks.engines.predictor import Predictor
+from smallworks.prompt.renderer import Renderer
+from smallworks.server import background, create_app
+from smallworks.types import Choices, PromptSpec, Sampling
+
+LABELS = ("bug", "feature", "question")
+INSTRUCTION = "Name the kind of the ticket."
+CRASH = {"bug": 0.7, "feature": 0.1, "question": 0.2}
+
+
+@pytest.fixture(scope="session")
+def labelling() -> Callable[..., Predictor]:
+    """Makes a bundle that knows one text, 'It crashes.', as a bug at 0.7."""
+
+    def make(model: Any = None, **manifest: Any) -> Predictor:
+        choices = Choices(labels=LABELS)
+        spec = PromptSpec(style="raw", kind="classify", instruction=INSTRUCTION, choices=choices)
+        return _predictor(spec, model or Fake(scores={"It crashes.": CRASH}), **manifest)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def writing() -> Callable[..., Predictor]:
+    """Makes a bundle that echoes its prompt: the instruction, a blank line and the input."""
+
+    def make(model: Any = None, **manifest: Any) -> Predictor:
+        spec = PromptSpec(style="chat", kind="generate", instruction="Say it.")
+        return _predictor(spec, model or Fake(), **{"task": "echo", **manifest})
+
+    return make
+
+
+def _predictor(spec: PromptSpec, model: Any, **manifest: Any) -> Predictor:
+    usual: Any = {"task": "tickets", "engine": "fake", "sampling": Sampling(max_tokens=64)}
+    whole = Manifest(kind=spec.kind, candidate="fake", prompt=spec, **{**usual, **manifest})
+    return Predictor(manifest=whole, model=model, renderer=Renderer(spec))
+
+
+@pytest.fixture(scope="module")
+def bundles(labelling: Callable[..., Predictor], writing: Callable[..., Predictor]) -> dict[str, Predictor]:
+    return {
+        "tickets": labelling(),
+        "echo": writing(),
+        "slow": writing(Fake(pace=0.02), sampling=Sampling(max_tokens=1000)),
+        "pair": labelling(inputs=("title", "body")),
+        "short": writing(Fake(context=40)),
+    }
+
+
+@pytest.fixture(scope="module")
+def address(bundles: dict[str, Predictor]) -> Iterator[str]:
+    with background(create_app(bundles, default="tickets")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def http(address: str) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=address, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def openai(address: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=20) as client:
+        yield client

@@ -1,0 +1,131 @@
+"""`serve`: addresses, ports and signals. A process of its own, as a user would run it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+
+import httpx2
+import pytest
+from openai import OpenAI
+
+from smallworks.bundle.manifest import Manifest
+from smallworks.bundle.store import freeze
+from smallworks.engines.fake import Fake
+from smallworks.engines.predictor import Predictor
+from smallworks.errors import BundleError, UserError
+from smallworks.server import background, create_app, serve
+from smallworks.server.run import listen, named
+from smallworks.types import Choices, PromptSpec
+
+
+@pytest.fixture()
+def bundle(tmp_path: Path) -> Path:
+    """A frozen bundle on the fake engine."""
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=("bug", "question")))
+    manifest = Manifest(task="tickets", kind="classify", candidate="fake", engine="fake", prompt=spec)
+    return freeze(draft, manifest, into=tmp_path / "bundles").path
+
+
+def test_a_port_in_use_is_named_before_any_bundle_is_opened(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=f"Port {port} on 127.0.0.1 is in use.*--port {port + 1}"):
+            serve([tmp_path / "no-bundle"], port=port)
+
+
+def test_an_address_that_others_reach_has_to_be_asked_for_twice(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
+        with pytest.raises(UserError, match="--allow-remote"):
+            serve([tmp_path], host=host)
+
+
+def test_a_changed_bundle_is_not_served(bundle: Path) -> None:
+    (bundle / "extra.bin").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"extra\.bin"):
+        serve([bundle], port=0)
+
+
+def test_no_bundle_at_all_is_told() -> None:
+    with pytest.raises(UserError, match="smallworks serve BUNDLE"):
+        serve([])
+
+
+def test_the_socket_sends_small_answers_at_once() -> None:
+    # asyncio turns Nagle's algorithm off only on a socket that names its protocol.
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_bundles_go_by_folder_name_and_by_a_task_name_of_their_own(
+    labelling: Callable[..., Predictor],
+) -> None:
+    one, two, three = labelling(), labelling(), labelling(task="other")
+    names = named(["b/tickets-a-1", "b/tickets-b-2", "b/other-c-3"], [one, two, three])
+    assert list(names) == ["tickets-a-1", "tickets-b-2", "other-c-3", "other"]
+    assert names["other"] is three
+
+
+def test_a_stream_that_has_begun_is_finished_when_the_server_ends(writing: Callable[..., Predictor]) -> None:
+    slow = writing(Fake(pace=0.02))
+    with background(create_app({"slow": slow}, default="slow")) as url:
+        client = OpenAI(base_url=f"{url}/v1", api_key="none")
+        messages = [{"role": "user", "content": "all of it"}]
+        stream = client.chat.completions.create(model="slow", messages=messages, stream=True)
+        first = next(iter(stream)).choices[0].delta.content
+    assert first + "".join(c.choices[0].delta.content or "" for c in stream) == "Say it.\n\nall of it"
+
+
+@contextmanager
+def served(bundle: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The bundle in a process of its own, on a free port."""
+    code = f"from smallworks.server import serve; serve([{str(bundle)!r}], port=0)"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr
+        yield process.stderr.readline().split()[2], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_served_bundle_answers_and_ends_quietly_on_sigterm(bundle: Path) -> None:
+    with served(bundle) as (url, process):
+        body = {"model": bundle.name, "messages": [{"role": "user", "content": "It crashes."}]}
+        reply = httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=20).json()
+        assert reply["smallworks"]["label"] in ("bug", "question")
+        assert httpx2.post(f"{url}/generate", json={"input_text": "x", "model": "tickets"}).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr and process.stderr.read() == ""
+
+
+@pytest.mark.slow
+def test_the_server_adds_little_to_a_request(bundle: Path) -> None:
+    """A few milliseconds in the quietest round; `python -m benchmarks serve_overhead` has the figure."""
+    body = json.dumps({"messages": [{"role": "user", "content": "It crashes."}]})
+    headers = {"content-type": "application/json"}
+    with served(bundle) as (url, _):
+        client = HTTPConnection(url.removeprefix("http://"))
+
+        def milliseconds() -> float:
+            start = time.perf_counter()
+            client.request("POST", "/v1/chat/completions", body, headers)
+            assert client.getresponse().read()
+            return 1000 * (time.perf_counter() - start)
+
+        rounds = [median(milliseconds() for _ in range(100)) for _ in range(5)]
+    assert min(rounds) <= 10
