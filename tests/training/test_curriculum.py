@@ -10,7 +10,19 @@ from random import Random
 import pytest
 from training.starter import curriculum
 from training.starter.corpora import Corpora, Gloss
-from training.starter.curriculum import answer, classify, extract, facts, phrases, rewrite, tables, topics
+from training.starter.curriculum import (
+    answer,
+    classify,
+    commands,
+    extract,
+    facts,
+    phrases,
+    records,
+    rewrite,
+    summary,
+    tables,
+    topics,
+)
 from training.starter.curriculum.conversation import Conversation, pieces, turns
 from training.starter.curriculum.labels import ANSWER, CODES, first_turn, later_turn
 from training.starter.curriculum.sentences import fill, gather
@@ -53,7 +65,14 @@ def test_other_seed_other_conversations() -> None:
 
 
 def test_every_kind_appears() -> None:
-    assert {found.kind for found in drawn(400)} == {"classify", "extract", "answer", "rewrite", "chat"}
+    assert {found.kind for found in drawn(400)} == {
+        "classify",
+        "extract",
+        "answer",
+        "rewrite",
+        "summarize",
+        "chat",
+    }
 
 
 def test_lookups_fade_as_conversations_are_drawn() -> None:
@@ -152,9 +171,45 @@ def test_extracted_values_stand_in_the_text() -> None:
         assert all(str(value) in text for value in json.loads(assistant.content).values())
 
 
+def test_requests_state_every_fact_and_leave_out_what_they_do_not_say() -> None:
+    seen = set()
+    for seed in range(300):
+        record = commands.draw(Random(seed), TINY)
+        assert all(str(fact.value) in record.text for fact in record.facts)
+        assert "{" not in record.text and "*" not in record.text
+        seen.add(len(record.facts))
+    assert len(seen) > 2
+
+
+def test_held_out_countries_and_lines_are_never_trained_on() -> None:
+    sheet = {f"Line {n}": f"value {n}" for n in range(60)}
+    corpora = Corpora(countries={f"Land {n}": sheet for n in range(60)})
+    for held_out in (False, True):
+        records = [facts.country(Random(seed), corpora, held_out) for seed in range(40)]
+        names = {re.match(r"#? ?(Land \d+)", record.text).group(1) for record in records}  # type: ignore[union-attr]
+        assert {facts.is_held_out(name) for name in names} == {held_out}
+    shown = "\n".join(facts.country(Random(seed), corpora).text for seed in range(200))  # type: ignore[union-attr]
+    stated = set(re.findall(r"Line \d+", shown))
+    assert stated == {line for line in sheet if not facts.is_held_out(line)}
+
+
+def test_a_missing_line_is_not_in_its_text() -> None:
+    for seed in range(40):
+        record = facts.country(Random(seed), TINY)
+        if record is not None:
+            assert record.missing is not None and record.missing not in record.facts
+
+
+def test_bullets_are_the_first_words_of_three_sentences() -> None:
+    sentences = gather(TINY, Random(0))
+    user, assistant = summary.draw(Random(2), sentences).messages
+    bullets = assistant.content.split("\n")
+    assert all(bullet.startswith("- ") and bullet[2:-1] in user.content for bullet in bullets)
+
+
 def test_extraction_names_its_fields_in_order_and_is_compact() -> None:
-    known = (facts.Fact("name", "Ann", "Who?"), facts.Fact("cats", 3, "How many?"))
-    record = facts.Record("Ann has 3 cats.", known)
+    known = (records.Fact("name", "Ann", "Who?"), records.Fact("cats", 3, "How many?"))
+    record = records.Record("Ann has 3 cats.", known)
     user, assistant = extract.conversation(Random(1), record, ["cats", "name"]).messages
     assert "cats, name" in user.content
     assert user.content.endswith("\n\nText: Ann has 3 cats.\n\nAnswer with JSON.")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from training.starter.corpora import Corpora
+from training.starter.curriculum.facts import is_held_out
 
 CHUNK = 4000  # characters; the unit that is shuffled and held out
 HELD_OUT = 100  # one chunk in this many is never trained on
@@ -64,6 +65,8 @@ def _chunks(text: str) -> Iterator[str]:
 
 def _countries(corpora: Corpora) -> Iterator[str]:
     for name, facts in corpora.countries.items():
+        if is_held_out(name):
+            continue
         yield f"{name}\n\n" + "\n\n".join(f"{key}: {value}" for key, value in facts.items())
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from training.starter import circuits
 from training.starter.config import Shape
 
 
-def build(shape: Shape) -> LlamaForCausalLM:
-    """Eager attention: at this size the compiled one is faster than the flash kernel's backward on a CPU."""
-    return LlamaForCausalLM(
+def build(shape: Shape, codes: Sequence[int]) -> LlamaForCausalLM:
+    """A Llama with attention biases, which let a head look back by a fixed distance (circuits.py).
+
+    Eager attention: at this size it is faster than the flash kernel's backward on a CPU.
+    """
+    model = LlamaForCausalLM(
         LlamaConfig(
             attn_implementation="eager",
+            attention_bias=True,
             vocab_size=shape.vocab_size,
             hidden_size=shape.hidden_size,
             intermediate_size=shape.intermediate_size,
@@ -32,6 +38,8 @@ def build(shape: Shape) -> LlamaForCausalLM:
             pad_token_id=3,
         )
     )
+    circuits.give(model, codes)
+    return model
 
 
 def save(model: LlamaForCausalLM, folder: Path) -> None:

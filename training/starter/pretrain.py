@@ -22,6 +22,7 @@ from training.starter import batches, config, corpora, curriculum, documents, en
 from training.starter import model as architecture
 from training.starter import tokenizer as bpe
 from training.starter.curriculum import tables
+from training.starter.curriculum.labels import CODES
 
 SAVE_EVERY = 180.0  # seconds between checkpoints
 LOG_EVERY = 20  # steps
@@ -64,7 +65,7 @@ def main() -> None:
     source = corpora.read(arguments.corpora)
     texts = documents.build(source)
     tokenizer = _tokenizer(places.out, settings, source, texts)
-    run = start(settings, places, arguments.resume)
+    run = start(settings, places, tokenizer, arguments.resume)
     data = streams(run, settings, source, texts, tokenizer)
     train(run, settings, places, data, arguments.minutes * 60, arguments.precision)
     architecture.save(run.model, places.out)
@@ -118,8 +119,8 @@ def sample(
     yield from encoding.texts(islice(curriculum.stream(source, seed), size // 4000))
 
 
-def start(settings: config.Config, places: Places, resume: bool) -> Run:
-    model = architecture.build(settings.shape)
+def start(settings: config.Config, places: Places, tokenizer: Tokenizer, resume: bool) -> Run:
+    model = architecture.build(settings.shape, [tokenizer.token_to_id(code) for code in CODES])
     matrices = [weight for weight in model.parameters() if weight.ndim == 2]
     vectors = [weight for weight in model.parameters() if weight.ndim < 2]
     wanted = settings.optimizer
@@ -160,7 +161,6 @@ def train(
     plain, chats = data
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     run.model.train()
-    run.model.model.compile(dynamic=True)  # fuses the small operations: twice as fast on a CPU at this width
     while run.seconds < budget:
         set_rate(run.optimizer, rate(run.step, run.seconds / budget, settings.optimizer))
         losses = step(run, settings.optimizer, next(plain), next(chats), precision)
@@ -199,7 +199,6 @@ def loss(model: LlamaForCausalLM, rows: batches.Rows) -> torch.Tensor:
     return _cross_entropy(hidden[learned], model.lm_head.weight, rows.targets[learned], rows.weights[learned])
 
 
-@torch.compile(dynamic=True)  # type: ignore[untyped-decorator]
 def _cross_entropy(
     hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:

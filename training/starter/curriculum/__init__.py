@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from training.starter.corpora import Corpora
-from training.starter.curriculum import answer, classify, extract, rewrite
+from training.starter.curriculum import answer, classify, extract, rewrite, summary
 from training.starter.curriculum.conversation import Conversation
 from training.starter.curriculum.sentences import gather
 
@@ -17,13 +17,13 @@ Source = Callable[[Random], Conversation]
 def stream(corpora: Corpora, seed: int, drawn: int = 0) -> Iterator[Conversation]:
     """The same corpora, seed and count of conversations drawn before give the same ones, for ever.
 
-    Look-ups of a code come first in number and fade over some ten thousand conversations: a model that cannot
+    Look-ups of a code come first in number and fade over some thousand conversations: a model that cannot
     yet find "B" beside its label learns nothing from harder questions.
     """
     sources = _sources(corpora)
     random = Random(seed)
     while True:
-        ease = 60.0 * math.exp(-drawn / 10_000)
+        ease = 60.0 * math.exp(-drawn / 3_000)
         weights = [3.0 + ease, *(weight for weight, _ in sources)]
         ((_, source),) = random.choices([(0.0, _classify(classify.lookup)), *sources], weights)
         yield source(random)
@@ -34,10 +34,11 @@ def _sources(corpora: Corpora) -> list[tuple[float, Source]]:
     """Weights are shares of conversations: classification is the starter's first duty."""
     sentences = gather(corpora, Random(0))
     sources = [(4.0 * weight, _classify(draw)) for weight, draw in classify.draws(corpora, sentences)]
-    sources.append((12.0, lambda random: extract.draw(random, corpora)))
-    sources.append((9.0, lambda random: answer.draw(random, corpora)))
+    sources.append((16.0, lambda random: extract.draw(random, corpora)))
+    sources.append((12.0, lambda random: answer.draw(random, corpora)))
     if sentences.all:
-        sources.append((5.0, lambda random: rewrite.rewrite(random, sentences)))
+        sources.append((3.0, lambda random: rewrite.rewrite(random, sentences)))
+        sources.append((2.0, lambda random: summary.draw(random, sentences)))
     if corpora.dialogues:
         sources.append((3.0, lambda random: rewrite.chat(random, corpora)))
     return sources

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["user", "assistant"]
-Kind = Literal["classify", "extract", "answer", "rewrite", "chat"]
+Kind = Literal["classify", "extract", "answer", "rewrite", "summarize", "chat"]
 
 
 @dataclass(frozen=True, slots=True)

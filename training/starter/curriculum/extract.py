@@ -7,7 +7,8 @@ from random import Random
 
 from training.starter.corpora import Corpora
 from training.starter.curriculum.conversation import Conversation, turns
-from training.starter.curriculum.facts import Record, any_record
+from training.starter.curriculum.facts import any_record
+from training.starter.curriculum.records import Record
 
 
 def draw(random: Random, corpora: Corpora) -> Conversation:
@@ -21,7 +22,7 @@ def conversation(random: Random, record: Record, fields: list[str]) -> Conversat
     values = {fact.field: fact.value for fact in record.facts}
     answer = {field: values[field] for field in fields}
     instruction = random.choice(
-        ("Extract {}.", "Extract these fields: {}.", "Find {} in the text.", "Return {}.")
+        ("Extract {}.", "Extract these fields: {}.", "Find {} in the text.", "Return {}.", "Fields: {}.")
     )
     prompt = f"{instruction.format(', '.join(fields))}\n\nText: {record.text}\n\nAnswer with JSON."
     return turns("extract", (prompt, json.dumps(answer, ensure_ascii=False, separators=(",", ":"))))

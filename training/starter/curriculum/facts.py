@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import zlib
 from random import Random
 
 from training.starter.corpora import Corpora
-from training.starter.curriculum import phrases
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One field of a record, and the question it answers."""
-
-    field: str
-    value: str | int
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    text: str
-    facts: tuple[Fact, ...]
-
+from training.starter.curriculum import commands, phrases
+from training.starter.curriculum.records import Fact, Record
 
 COUNTRY_FACTS = (
     ("Capital - name", "capital", "What is the capital of {name}?"),
@@ -40,17 +26,37 @@ COUNTRY_FACTS = (
 )
 
 
-def country(random: Random, corpora: Corpora) -> Record | None:
-    """Two to five short lines of the fact sheet of one country."""
-    name = random.choice(sorted(corpora.countries))
-    sheet = corpora.countries[name]
-    known = [entry for entry in COUNTRY_FACTS if 1 < len(sheet.get(entry[0], "")) < 60]
-    if len(known) < 2:
+def is_held_out(name: str) -> bool:
+    """One country in ten, and one line of the fact sheets in ten, is never trained on."""
+    return zlib.crc32(name.encode()) % 10 == 0
+
+
+def country(random: Random, corpora: Corpora, held_out: bool = False) -> Record | None:
+    """Two to six short lines of the fact sheet of one country; `held_out`: of one never trained on."""
+    name = random.choice(
+        [name for name in sorted(corpora.countries) if is_held_out(name) == held_out] or [""]
+    )
+    sheet = {key.strip(): value for key, value in corpora.countries.get(name, {}).items()}
+    known = [key for key, value in sheet.items() if 1 < len(value) < 60 and "note" not in key]
+    known = [key for key in known if held_out or not is_held_out(key)]
+    if len(known) < 3:
         return None
-    chosen = random.sample(known, random.randint(2, min(5, len(known))))
-    lines = [f"{key}: {sheet[key]}" for key, _, _ in chosen]
-    facts = tuple(Fact(field, sheet[key], question.format(name=name)) for key, field, question in chosen)
-    return Record(f"{name}. " + ". ".join(lines) + ".", facts)
+    chosen = random.sample(known, random.randint(3, min(7, len(known))))
+    facts = tuple(_country_fact(name, key, sheet[key]) for key in chosen)
+    shown = facts[1:]  # the first is asked for where an answer must be missing
+    lines = [f"{key}: {sheet[key]}" for key in chosen[1:]]
+    form = random.choice(("{name}. {lines}.", "{name}\n{list}", "{name}: {lines}.", "# {name}\n\n{list}"))
+    text = form.format(name=name, lines=". ".join(lines), list="\n".join(lines))
+    return Record(text, shown, missing=facts[0])
+
+
+_NAMED = {key: (field, question) for key, field, question in COUNTRY_FACTS}
+
+
+def _country_fact(name: str, key: str, value: str) -> Fact:
+    field, question = _NAMED.get(key, ("", "What is the {key} of {name}?"))
+    plain = re.sub(r"[^a-z]+", " ", key.lower()).strip()
+    return Fact(field or plain.replace(" ", "_"), value, question.format(name=name, key=plain))
 
 
 def order(random: Random) -> Record:
@@ -107,4 +113,6 @@ def person(random: Random) -> Record:
 def any_record(random: Random, corpora: Corpora) -> Record:
     choice = random.random()
     found = country(random, corpora) if corpora.countries and choice < 0.4 else None
-    return found or (order(random) if choice < 0.7 else person(random))
+    if found is None and choice < 0.75:
+        return commands.draw(random, corpora)
+    return found or (order(random) if choice < 0.88 else person(random))
