@@ -72,6 +72,7 @@ def test_a_sliding_window_bounds_the_context(read):
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_type = 'yarn'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ({"model_type": "qwen2", "head_dim": 32}, "head_dim = 32"),
     ],
 )
 def test_what_is_not_known_is_refused(read, changes, said):

@@ -78,6 +78,8 @@ def read(folder: Path) -> Shape:
     if config.get("hidden_act", "silu") != "silu":
         raise _unknown(path, "hidden_act", config["hidden_act"])
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    if kind == "qwen2" and config.get("head_dim", hidden // heads) * heads != hidden:
+        raise _unknown(path, "head_dim", config["head_dim"])  # llama.cpp computes it from the width
     rope = _rope(path, config)
     return Shape(
         architecture=ARCHITECTURES[kind],
