@@ -3,17 +3,36 @@
 Knows nothing of models, prompts or metrics.
 """
 
-from smallworks.data.prepare import Splits, check, fingerprint, load, preview, read_examples
+from smallworks.data.clean import Cleaning, clean
+from smallworks.data.divide import Division, divide
+from smallworks.data.prepare import (
+    Inspection,
+    Splits,
+    check,
+    fingerprint,
+    inspect,
+    load,
+    preview,
+    read_examples,
+)
 from smallworks.data.report import DataReport, Notice, Severity
+from smallworks.data.source import open_source
 
 __all__ = [
+    "Cleaning",
     "DataReport",
+    "Division",
+    "Inspection",
     "Notice",
     "Severity",
     "Splits",
     "check",
+    "clean",
+    "divide",
     "fingerprint",
+    "inspect",
     "load",
+    "open_source",
     "preview",
     "read_examples",
 ]

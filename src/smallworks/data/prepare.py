@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smallworks.data import checks, classes
@@ -15,6 +15,7 @@ from smallworks.data.read import read_rows
 from smallworks.data.report import DataReport, Notice, worst_first
 from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
 from smallworks.data.split import Part, split
+from smallworks.data.survey import Survey, removal_notices, survey
 from smallworks.errors import DataError
 from smallworks.files import hash_file, hash_value
 from smallworks.seams import Progress, silent
@@ -72,6 +73,27 @@ def read_examples(task: Task, path: Path) -> tuple[tuple[Example, ...], tuple[No
 def check(task: Task, progress: Progress = silent) -> DataReport:
     """Only the report: errors that would stop a build are notices here, unless a file cannot be read."""
     return _prepare(task, progress).report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """`report` is what a build would find, with what a closer look adds; `survey` is that look."""
+
+    report: DataReport
+    survey: Survey
+
+
+def inspect(task: Task, progress: Progress = silent) -> Inspection:
+    """The report with near duplicates, similar rows, doubtful labels and outliers of the training file.
+
+    Raises DataError only for a file that cannot be read.
+    """
+    report = check(task, progress)
+    found = survey(task, progress)
+    closer = {"duplicate", "leak", "conflict"}
+    kept = [n for n in report.notices if not (n.code in closer and n.file == found.file)]
+    notices = worst_first([*kept, *removal_notices(found), *found.notices])
+    return Inspection(report=replace(report, notices=notices), survey=found)
 
 
 def preview(splits: Splits, n: int = 5) -> tuple[Example, ...]:

@@ -1,4 +1,4 @@
-"""Split rows into train, validation and test: stratified, seeded, stable under row order.
+"""Split rows into train, validation and test: stratified, by whole groups or by time; seeded, stable.
 
 Knows no files and removes nothing: every row it is given lands in exactly one part.
 """
@@ -37,9 +37,49 @@ def split(
     parts: dict[str, Part] = {}
     for groups in _strata(examples, stratify).values():
         parts.update(_assign(groups, seed=seed, test=test, validation=validation))
+    return _landed(examples, [parts[normalised(example.text)] for example in examples])
+
+
+def split_groups(
+    examples: Sequence[Example], groups: Sequence[str], *, seed: int
+) -> Mapping[Part, tuple[Example, ...]]:
+    """The same shares with whole groups: `groups[i]` is the group of `examples[i]`, drawn by seed and name.
+
+    A group larger than what a part still lacks goes on to the next part, and to train in the end. The same
+    text may stand in two groups, and so in two parts.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    for group in groups:
+        counts[group] += 1
+    parts = _assign(counts, seed=seed, test=True, validation=True)
+    return _landed(examples, [parts[group] for group in groups])
+
+
+def split_by_time(examples: Sequence[Example], times: Sequence[float]) -> Mapping[Part, tuple[Example, ...]]:
+    """The latest 20 % are test, the latest 10 % of the rest validation; one moment is never in two parts.
+
+    The same text may stand in two parts.
+    """
+    to_test = _latest(times, TEST_SHARE)
+    to_validation = _latest([time for time in times if time < to_test], VALIDATION_SHARE)
+    parts: list[Part] = [
+        "test" if time >= to_test else "validation" if time >= to_validation else "train" for time in times
+    ]
+    return _landed(examples, parts)
+
+
+def _latest(times: Sequence[float], share: float) -> float:
+    """The moment from which on nearest to this share of the times lie; infinite where all are one moment."""
+    ordered = sorted(times)
+    moments = {time: len(ordered) - at for at, time in reversed(list(enumerate(ordered)))}
+    later = [moment for moment in moments if moment > ordered[0]] if ordered else []
+    return min(later, key=lambda moment: abs(moments[moment] - share * len(ordered)), default=float("inf"))
+
+
+def _landed(examples: Sequence[Example], parts: Sequence[Part]) -> Mapping[Part, tuple[Example, ...]]:
     landed: dict[Part, list[Example]] = {"train": [], "validation": [], "test": []}
-    for example in examples:
-        landed[parts[normalised(example.text)]].append(example)
+    for example, part in zip(examples, parts, strict=True):
+        landed[part].append(example)
     return {part: tuple(rows) for part, rows in landed.items()}
 
 

@@ -1,0 +1,90 @@
+"""`smallworks data` as a user types it: what each action prints, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from smallworks.cli import run
+
+WORDS = [
+    "card",
+    "export",
+    "invoice",
+    "login",
+    "refund",
+    "transfer",
+    "schedule",
+    "report",
+    "banana",
+    "window",
+    "harbour",
+    "pencil",
+]
+ROWS = [{"text": f"{a} {b}", "label": "bug" if a < b else "idea"} for a in WORDS for b in WORDS if a != b]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "rows.jsonl", [*ROWS, ROWS[0], {"text": "ring 020 7946 0018 now", "label": "bug"}]
+    )
+
+
+def write(path: Path, lines: list[dict[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_check_says_what_it_found_and_ends_with_0(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "check", str(rows)]) == 0
+    said = capsys.readouterr().out
+    assert "1 row of 'rows.jsonl': exact repeats" in said and "1 PHONE" in said
+    assert "nothing must be mended" in said
+
+
+def test_check_ends_with_1_for_what_a_build_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = write(tmp_path / "rows.jsonl", [*ROWS, {"text": "all alone", "label": "single"}])
+    assert run(["data", "check", str(broken), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["must_mend"] and document["notices"][0]["code"] == "single_row"
+
+
+def test_check_of_a_task_says_how_many_test_rows_its_target_needs(
+    rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = '[task]\nname = "t"\nkind = "classify"\ninstruction = "Name it."\n[data]\ntrain = "rows.jsonl"\n'
+    target = '[targets]\nmetric = "accuracy"\nat_least = 0.9\n'
+    (rows.parent / "task.toml").write_text(head + target)
+    assert run(["data", "check", str(rows.parent), "--json"]) == 0
+    assert 500 < json.loads(capsys.readouterr().out)["test_rows_needed"] < 1_000
+
+
+def test_clean_then_split_gives_the_parts_of_a_task(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept, parts = rows.with_name("kept.csv"), rows.with_name("parts")
+    assert run(["data", "clean", str(rows), "--out", str(kept), "--mask"]) == 0
+    assert run(["data", "split", str(kept), "--out", str(parts), "--json"]) == 0
+    said = capsys.readouterr().out
+    assert "kept 133 of 134 rows" in said and "ring <PHONE_1> now" in kept.read_text()
+    assert {path.name for path in parts.iterdir()} == {"train.csv", "validation.csv", "test.csv"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "{rows}", "--mask"], "--mask has no meaning for 'data check'"),
+        (["clean", "{rows}"], "was not told where to write"),
+        (["split", "{rows}", "--out", "x", "--group", "custmer"], "no column 'custmer'"),
+        (["check", "nowhere.csv"], "nowhere.csv"),
+        (["chekc", "{rows}"], ""),
+    ],
+)
+def test_a_mistake_ends_with_2(
+    rows: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", *(argument.format(rows=rows) for argument in arguments)]) == 2
+    assert said in capsys.readouterr().err
