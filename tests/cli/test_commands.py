@@ -132,3 +132,30 @@ def test_chat_with_a_labelling_bundle_says_what_to_do(
 ) -> None:
     assert run(["chat", str(bundle)]) == 2
     assert "smallworks generate" in capsys.readouterr().err
+
+
+def test_a_gate_asks_for_the_target_of_the_task_beside_the_bundle(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = said(capsys, "gate", bundle, "--json")
+    assert (document["metric"], document["estimate"]["n"]) == ("accuracy", 240)
+    assert document["at_least"] and document["verdict"]["outcome"] == "pass"
+
+
+def test_evaluate_says_how_far_its_probabilities_may_be_believed(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = said(capsys, "evaluate", bundle, "--json")["calibration"]
+    assert found["error"]["low"] <= found["error"]["value"] <= found["error"]["high"]
+    assert sum(b["right"]["n"] for b in found["bins"]) == 240
+    assert run(["evaluate", str(bundle)]) == 0
+    assert "calibration error 0." in capsys.readouterr().out
+
+
+def test_a_gate_takes_a_bundle_against_the_records_of_another(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "records.jsonl"
+    assert run(["evaluate", str(bundle), "--out", str(kept)]) == 0
+    document = said(capsys, "gate", bundle, "--against", kept, "--json")
+    assert (document["margin"], document["comparison"]["difference"]["value"]) == (0.02, 0)

@@ -3,12 +3,13 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from smallworks.errors import DataError, TaskError
-from smallworks.evaluate.metrics import METRICS, metric_of, summarise
-from smallworks.types import KINDS, Record
+from smallworks.evaluate.metrics import METRICS, kind_of, metric_of, summarise
+from smallworks.types import KINDS, Kind, Record
 
 Make = Callable[..., list[Record]]
 
@@ -102,3 +103,15 @@ def test_macro_f1_over_77_classes_is_bootstrapped_in_time(make: Make) -> None:
     found = summarise(records, "classify", ["macro_f1"], resamples=1000)["macro_f1"]
     assert time.process_time() - start < 30  # about 1 measured: what this guards against is minutes
     assert 0.01 < found.high - found.low < 0.03
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_tell_their_kind_by_their_scores(kind: Kind, make: Make) -> None:
+    said = {"classify": "bug", "extract": "{}"}.get(kind, "one two")
+    assert kind_of(make(kind, [(said, said)])) == kind
+
+
+def test_records_of_no_kind_are_refused(make: Make) -> None:
+    foreign = replace(make("classify", [("bug", "bug")])[0], scores={"elo": 1.0})
+    with pytest.raises(DataError, match="elo"):
+        kind_of([foreign])

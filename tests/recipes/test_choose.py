@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from smallworks.recipes.choose import choose
-from smallworks.types import Estimate, Outcome, Parity, Row, Targets, Verdict
+from smallworks.evaluate.intervals import wilson
+from smallworks.evaluate.verdict import against_target
+from smallworks.recipes.choose import choose, judge_together
+from smallworks.types import Estimate, Latency, Outcome, Parity, Row, Targets, Verdict
 
 ACCURACY = Targets(metric="accuracy", at_least=0.8)
 OPEN = Targets(metric="accuracy")
@@ -30,12 +33,12 @@ def row(name: str, value: float, outcome: Outcome = "pass", *, cost: float = 1.0
 def within(margin: float = 0.02):
     """A comparison that knows the true difference."""
 
-    def against(best: Row, other: Row) -> Verdict:
+    def verdict(best: Row, other: Row) -> Verdict:
         assert best.metric and other.metric
         near = best.metric.value - other.metric.value <= margin
         return Verdict(outcome="pass" if near else "fail", reason=f"{other.name} against {best.name}.")
 
-    return against
+    return lambda best, others: [verdict(best, other) for other in others]
 
 
 BROKEN = Parity(rows=2, ids_equal=1, texts_equal=2, worst=0.0, tolerance=0.1, holds=False)
@@ -131,3 +134,49 @@ def test_nothing_measured_says_where_to_look() -> None:
         None,
         "No candidate could be measured here: see the reasons in the table.",
     )
+
+
+def measured(name: str, hits: int, **more: object) -> Row:
+    """A row of 240 test rows with the verdict that it has alone against 0.8."""
+    metric = wilson(hits, 240)
+    alone = against_target(metric, 0.8, metric="accuracy")
+    return replace(row(name, metric.value), metric=metric, verdict=alone, **more)  # type: ignore[arg-type]
+
+
+def test_verdicts_are_corrected_for_how_many_may_be_chosen() -> None:
+    rows = [measured("sure", 220), measured("narrow", 204), *(measured(f"x{i}", 120) for i in range(7))]
+    assert [r.verdict.outcome for r in rows[:2] if r.verdict] == ["pass", "pass"]
+    judged = judge_together(rows, ACCURACY)
+    assert [r.name for r in judged] == [r.name for r in rows]
+    assert [r.verdict.outcome for r in judged[:2] if r.verdict] == ["pass", "inconclusive"]
+    assert judged[1].verdict and "as one of 8 tried" in judged[1].verdict.reason
+    assert judge_together(rows, OPEN) == tuple(rows)
+
+
+def test_what_could_not_be_chosen_anyway_does_not_count() -> None:
+    out = [measured(f"x{i}", 120, bundle=None) for i in range(4)]
+    out += [measured(f"y{i}", 120, parity=BROKEN) for i in range(4)]
+    slow = Latency(p50=90, p95=99, p99=99, n=9, rows_per_second=1)
+    out += [measured(f"z{i}", 120, latency=slow) for i in range(4)]
+    fast = measured("narrow", 204, latency=replace(slow, p95=5))
+    judged = judge_together([fast, *out], replace(ACCURACY, p95_ms=50))
+    assert judged[0].verdict and judged[0].verdict.outcome == "pass"
+    assert judged[1:] == tuple(out)
+
+
+def test_a_lucky_one_of_thirteen_is_chosen_as_holding_in_at_most_one_test_set_of_twenty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("smallworks.evaluate.verdict.MOST_ROWS", 1)  # how many more is not asked here
+    draw, sets = np.random.default_rng(3), 1000
+    before = after = 0
+    alone = {hits: measured("", hits) for hits in range(140, 241)}
+    for _ in range(sets):
+        tried = [
+            replace(alone[int(hits)], name=f"c{i}", cost_per_1000=i + 1)
+            for i, hits in enumerate(draw.binomial(240, 0.8, size=13))
+        ]
+        before += "holds the target and" in choose(tried, ACCURACY, within())[1]
+        after += "holds the target and" in choose(judge_together(tried, ACCURACY), ACCURACY, within())[1]
+    assert before / sets > 0.2
+    assert after / sets <= 0.064  # 0.05 and two standard errors of this count

@@ -1,6 +1,7 @@
 """The command line: one file a command, imported only when asked for; results on stdout, talk on stderr.
 
-Exit codes: 0 done, 2 the user's to mend, 1 ours, 3 a verdict that is not a pass (where a command says so).
+Exit codes: 0 done, 2 the user's to mend, 1 ours, 3 a verdict that is not a pass (where a command says so;
+`gate` alone tells a fail, 1, from an undecided verdict, 3). `data check` ends with 1 for rows to be mended.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ HELP = "Graduate a narrow task from a flagship LLM to a small model you own, and
 COMMANDS = {
     "demo": "Build the sample task offline, serve the winner and ask it a question.",
     "init": "Write a new task folder: a commented task.toml and a place for the data.",
+    "data": "Check rows, clean them of duplicates, leaks and personal data, split them.",
     "build": "Measure every candidate for a task, choose one, freeze it, report.",
     "generate": "One answer from a bundle or a base model.",
     "chat": "Talk with a language model, streaming.",
     "evaluate": "Measure a bundle on labelled rows.",
     "compare": "Two bundles on the same rows, paired.",
+    "gate": "Pass, fail or undecided, for CI: good enough, or no worse than another?",
     "verify": "Prove that a bundle is what was frozen and answers as its golden rows say.",
     "serve": "Serve bundles behind an OpenAI-shaped API.",
     "doctor": "What this machine has, and what each missing extra would give.",

@@ -17,7 +17,7 @@ def compare(
     Parameters
     ----------
     a
-        A bundle's folder, or the records file of an earlier evaluation (one of the two must be a bundle).
+        A bundle's folder, or the records file of an earlier evaluation.
     b
         Another one.
     rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.markup import escape
@@ -33,7 +34,9 @@ def evaluate(
     for notice in seen.notices:
         talk.remark(f"{notice.severity}  {escape(notice.sentence)}")
     if json:
-        talk.print_json({"bundle": str(bundle), **seen.scorecard, "parity": seen.parity})
+        calibration = asdict(seen.calibration) if seen.calibration else None
+        document = {"bundle": str(bundle), **seen.scorecard, "calibration": calibration}
+        talk.print_json({**document, "parity": seen.parity})
         return
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     for name in ("metric", "value", "95 % interval", "rows"):
@@ -52,6 +55,12 @@ def evaluate(
         highlight=False,
         soft_wrap=True,
     )
+    if seen.calibration:
+        error, chance = seen.calibration.error, seen.calibration.by_chance
+        talk.say(
+            f"calibration error {error.value:.4f} [{error.low:.4f}, {error.high:.4f}]; "
+            f"perfect probabilities would show about {chance:.4f} on so many rows"
+        )
     if seen.parity:
         equal, rows = seen.parity["ids_equal"], seen.parity["rows"]
         state = "agrees" if seen.parity["holds"] else "DOES NOT AGREE"

@@ -26,6 +26,7 @@ from smallworks.evaluate.intervals import (
     wilson,
 )
 from smallworks.evaluate.metrics import Metric, metric_of, row_score
+from smallworks.evaluate.records import by_id
 from smallworks.types import Comparison, Estimate, Kind, Record
 
 
@@ -44,8 +45,8 @@ def compare(
     those where its answer scored higher.
     """
     chosen = metric_of(metric, kind)
-    b_by_id = _by_id(records_b, "B")
-    _same_rows(_by_id(records_a, "A"), b_by_id)
+    b_by_id = by_id(records_b, "B")
+    _same_rows(by_id(records_a, "A"), b_by_id)
     pairs = [(a, b_by_id[a.example_id]) for a in records_a]
     lead = Counter(_sign(row_score(b, chosen.row) - row_score(a, chosen.row)) for a, b in pairs)
     if chosen.proportion:
@@ -116,18 +117,6 @@ def _gap(tally: Tally, difference: Statistic, gaps: Floats) -> Estimate:
 
 def _sign(difference: float) -> int:
     return (difference > 0) - (difference < 0)
-
-
-def _by_id(records: Sequence[Record], side: str) -> dict[str, Record]:
-    found: dict[str, Record] = {record.example_id: record for record in records}
-    if not found:
-        raise DataError(f"{side} has no records.", fix="Evaluate it on the same test set first.")
-    if len(found) < len(records):
-        twice = next(i for i, n in Counter(record.example_id for record in records).items() if n > 1)
-        raise DataError(
-            f"{side} has row '{twice}' more than once.", fix="Give every example an id of its own."
-        )
-    return found
 
 
 def _same_rows(a: Mapping[str, Record], b: Mapping[str, Record]) -> None:

@@ -65,16 +65,16 @@ def paired_difference(only_a: int, only_b: int, n: int, *, level: float = LEVEL)
     low, high = -1.0, value
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _tango(only_a, only_b, n, middle) > z else (low, middle)
+        low, high = (middle, high) if tango(only_a, only_b, n, middle) > z else (low, middle)
     lower = low
     low, high = value, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _tango(only_a, only_b, n, middle) > -z else (low, middle)
+        low, high = (middle, high) if tango(only_a, only_b, n, middle) > -z else (low, middle)
     return Estimate(value=value, low=lower, high=high, n=n, level=level)
 
 
-def _tango(only_a: int, only_b: int, n: int, supposed: float) -> float:
+def tango(only_a: int, only_b: int, n: int, supposed: float) -> float:
     """The score statistic were the true difference `supposed`; falls as that grows."""
     b = -only_a - only_b + (2 * n - only_b + only_a) * supposed
     c = -only_a * supposed * (1 - supposed)

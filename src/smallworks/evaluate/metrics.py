@@ -18,7 +18,7 @@ import numpy as np
 from smallworks.errors import DataError, TaskError, nearest
 from smallworks.evaluate.intervals import RESAMPLES, Floats, Statistic, Tally, bootstrap, wilson
 from smallworks.evaluate.scores import bleu_counts, field_counts
-from smallworks.types import Estimate, Kind, Record
+from smallworks.types import KINDS, Estimate, Kind, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,20 @@ def metric_of(name: str, kind: Kind) -> Metric:
     if name not in valid:
         raise TaskError(f"'{name}' is no metric of a task of kind '{kind}'.", fix=nearest(name, valid))
     return METRICS[name]
+
+
+def kind_of(records: Sequence[Record]) -> Kind:
+    """The kind that records were scored for: no two kinds have the same scores. Raises DataError."""
+    if not records:
+        raise DataError("There are no records to judge.", fix="Evaluate again on at least one row.")
+    found = set(records[0].scores)
+    for kind in KINDS:
+        if found == {metric.row for metric in METRICS.values() if kind in metric.kinds}:
+            return kind
+    raise DataError(
+        f"The records have the scores {sorted(found)}, which are those of no kind of task.",
+        fix="Evaluate again: `smallworks evaluate BUNDLE --out FILE`.",
+    )
 
 
 def row_score(record: Record, name: str) -> float:

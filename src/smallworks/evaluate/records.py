@@ -1,7 +1,8 @@
-"""Records on disk as JSONL, and the worst of them. Knows nothing of how they were made."""
+"""Records on disk as JSONL, by the ids of their rows, and the worst. Knows nothing of how they were made."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,19 @@ def to_json(record: Record) -> dict[str, Any]:
 def from_json(raw: Mapping[str, Any]) -> Record:
     """The record that `to_json` wrote. Raises TypeError where keys are missing or unknown."""
     return Record(**raw)
+
+
+def by_id(records: Sequence[Record], whose: str) -> dict[str, Record]:
+    """Each record under its row's id. Raises DataError where there is none, or a row comes twice."""
+    found: dict[str, Record] = {record.example_id: record for record in records}
+    if not found:
+        raise DataError(f"{whose} has no records.", fix="Evaluate it on the same test set first.")
+    if len(found) < len(records):
+        twice = next(i for i, n in Counter(record.example_id for record in records).items() if n > 1)
+        raise DataError(
+            f"{whose} has row '{twice}' more than once.", fix="Give every example an id of its own."
+        )
+    return found
 
 
 def worst(records: Sequence[Record], n: int = 20, *, metric: str = "accuracy") -> list[Record]:

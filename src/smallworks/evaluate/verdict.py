@@ -1,43 +1,50 @@
 """Three verdicts: pass, fail, or inconclusive with the number of rows that would settle it.
 
 Every pass and every fail is one-sided at 95 %: on the very edge of its target a candidate passes, or fails,
-in at most one test set of twenty; exactly so for proportions, nearly for all else. Knows estimates and
-comparisons; knows nothing of rows or engines.
+in at most one test set of twenty; exactly so for proportions, nearly for all else. A candidate that is one
+of several passes at a twentieth divided by their number (`among`; `together` says what that is). Knows
+estimates and comparisons; knows nothing of rows or engines.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
-from smallworks.evaluate.intervals import LEVEL, at_least, at_most, paired_difference, quantile
+from smallworks.evaluate.intervals import LEVEL, at_least, at_most, paired_difference, quantile, tango
 from smallworks.evaluate.metrics import METRICS
 from smallworks.types import Comparison, Estimate, Latency, Targets, Verdict
 
+LUCK = 1 - LEVEL
+"""How often a candidate on the edge of its target may pass."""
 MOST_ROWS = 100_000
 """More test rows than this are not worth naming."""
 
 
-def against_target(estimate: Estimate, target: float, *, metric: str) -> Verdict:
+def against_target(estimate: Estimate, target: float, *, metric: str, among: int = 1) -> Verdict:
     """Whether the metric is `target` or better, beyond the luck of the test rows.
 
     Proportions are tested by exact binomial tails (Wilson's bound misses its 5 % by up to 2 points on few
     rows), all else by the estimate's interval, made one-sided on the normal curve.
     """
-    proportion = metric in METRICS and METRICS[metric].proportion
-    settled = _proportion_test(estimate, target) if proportion else _interval_test(estimate, target)
+    test = _proportion_test if _is_share(metric) else _interval_test
+    settled = test(estimate, target, luck=LUCK / among)
     said = f"{metric} {_interval(estimate)} on {_rows(estimate.n)}: {target:g} or better"
     if settled(estimate.n) == "pass":
         return Verdict(outcome="pass", reason=f"{said} is shown.")
     if settled(estimate.n) == "fail":
         return Verdict(outcome="fail", reason=f"{said} is ruled out.")
-    return _inconclusive(f"{said} is not shown yet", estimate.n, settled)
+    return _inconclusive(said, among, estimate.n, settled)
 
 
-def non_inferior(comparison: Comparison, margin: float, *, a: str = "A", b: str = "B") -> Verdict:
+def non_inferior(
+    comparison: Comparison, margin: float, *, a: str = "A", b: str = "B", among: int = 1
+) -> Verdict:
     """Whether B is worse than A by no more than `margin` on the metric's scale, on the same rows."""
     difference = comparison.difference
-    settled = _interval_test(_one_sided(comparison), -margin)
+    luck = LUCK / among
+    settled = _interval_test(_one_sided(comparison, luck), -margin, luck=luck)
     said = (
         f"{comparison.metric} of {b} minus {a} {_interval(difference, signed=True)} on "
         f"{_rows(difference.n)}: no more than {margin:g} worse"
@@ -46,14 +53,41 @@ def non_inferior(comparison: Comparison, margin: float, *, a: str = "A", b: str 
         return Verdict(outcome="pass", reason=f"{said} is shown.")
     if settled(difference.n) == "fail":
         return Verdict(outcome="fail", reason=f"{said} is ruled out.")
-    return _inconclusive(f"{said} is not shown yet", difference.n, settled)
+    return _inconclusive(said, among, difference.n, settled)
 
 
-def _one_sided(comparison: Comparison) -> Estimate:
+def chance_at_target(estimate: Estimate, target: float, *, metric: str) -> float:
+    """p-value of "`target` or better": how likely so good a measurement is on the very edge of it."""
+    if _is_share(metric):
+        return at_least(math.floor(estimate.value * estimate.n + 1e-6), estimate.n, target)
+    return _beyond(estimate, target)
+
+
+def chance_at_margin(comparison: Comparison, margin: float) -> float:
+    """p-value of "no more than `margin` worse": how likely so small a loss is on the very edge of it."""
+    if not _is_share(comparison.metric):
+        return _beyond(comparison.difference, -margin)
+    rows = comparison.difference.n
+    return NormalDist().cdf(-tango(comparison.only_a, comparison.only_b, rows, -margin))
+
+
+def _beyond(estimate: Estimate, edge: float) -> float:
+    """The normal tail of so much above `edge`, on the scale of the interval's lower half."""
+    unit = (estimate.value - estimate.low) / quantile(estimate.level)
+    if unit <= 0:
+        return float(estimate.value < edge)
+    return NormalDist().cdf((edge - estimate.value) / unit)
+
+
+def _is_share(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].proportion
+
+
+def _one_sided(comparison: Comparison, luck: float) -> Estimate:
     """The difference at the level whose lower end is the one-sided bound, where it can be had exactly."""
-    if comparison.metric in METRICS and METRICS[comparison.metric].proportion:
+    if _is_share(comparison.metric):
         rows = comparison.difference.n
-        return paired_difference(comparison.only_a, comparison.only_b, rows, level=2 * LEVEL - 1)
+        return paired_difference(comparison.only_a, comparison.only_b, rows, level=1 - 2 * luck)
     return comparison.difference
 
 
@@ -98,35 +132,42 @@ def combine(verdicts: Sequence[Verdict]) -> Verdict:
 Settled = Callable[[int], str]
 
 
-def _proportion_test(estimate: Estimate, target: float) -> Settled:
+def _proportion_test(estimate: Estimate, target: float, *, luck: float) -> Settled:
+    """Passes at `luck`, fails at LUCK."""
+
     def settled(rows: int) -> str:
         hits = estimate.value * rows
-        if estimate.value > target and at_least(math.floor(hits + 1e-6), rows, target) <= 1 - LEVEL:
+        if estimate.value > target and at_least(math.floor(hits + 1e-6), rows, target) <= luck:
             return "pass"
-        if estimate.value < target and at_most(math.ceil(hits - 1e-6), rows, target) <= 1 - LEVEL:
+        if estimate.value < target and at_most(math.ceil(hits - 1e-6), rows, target) <= LUCK:
             return "fail"
         return "inconclusive"
 
     return settled
 
 
-def _interval_test(estimate: Estimate, target: float) -> Settled:
-    """The two-sided interval made one-sided; its width shrinks with the square root of the rows."""
-    narrow = quantile(LEVEL, sided=1) / quantile(estimate.level)
+def _interval_test(estimate: Estimate, target: float, *, luck: float) -> Settled:
+    """The two-sided interval made one-sided, to pass at `luck` and to fail at LUCK.
+
+    Its width shrinks with the square root of the rows.
+    """
+    unit = quantile(estimate.level)
+    below, above = (quantile(1 - chance, sided=1) / unit for chance in (luck, LUCK))
 
     def settled(rows: int) -> str:
-        scale = narrow * math.sqrt(estimate.n / rows)
-        if estimate.value - (estimate.value - estimate.low) * scale >= target:
+        shrunk = math.sqrt(estimate.n / rows)
+        if estimate.value - (estimate.value - estimate.low) * below * shrunk >= target:
             return "pass"
-        if estimate.value + (estimate.high - estimate.value) * scale < target:
+        if estimate.value + (estimate.high - estimate.value) * above * shrunk < target:
             return "fail"
         return "inconclusive"
 
     return settled
 
 
-def _inconclusive(said: str, rows: int, settled: Settled) -> Verdict:
+def _inconclusive(said: str, among: int, rows: int, settled: Settled) -> Verdict:
     more = _more_rows(rows, settled)
+    said += " is not shown yet" + (f" as one of {among} tried" if among > 1 else "")
     if more is None:
         reason = f"{said}; it is too close to tell with any sensible number of rows."
     else:

@@ -7,6 +7,7 @@ was interrupted goes on where it stopped. A candidate that fails stands on the t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,16 +18,16 @@ from smallworks.engines.base import BaseModel, resolve, resolve_embedder
 from smallworks.errors import DiskError, ModelError, SmallworksError
 from smallworks.evaluate import records
 from smallworks.evaluate.compare import compare
-from smallworks.evaluate.verdict import non_inferior
+from smallworks.evaluate.together import non_inferior_together
 from smallworks.recipes import table as tables
-from smallworks.recipes.choose import MARGIN, choose
+from smallworks.recipes.choose import MARGIN, choose, judge_together
 from smallworks.recipes.flagship import make_flagship, recorded_row
 from smallworks.recipes.measure import measure
 from smallworks.recipes.plan import QUANTIZATIONS, REFERENCES, Planned, plan, reasons, select
 from smallworks.recipes.steps import VERSION, Steps
 from smallworks.recipes.workshop import Workshop
 from smallworks.seams import Progress, silent
-from smallworks.types import Row, Table, Task, Verdict
+from smallworks.types import Record, Row, Table, Task, Verdict
 
 WORK = ".smallworks"
 BUNDLES = "bundles"
@@ -84,8 +85,8 @@ def build(task: Task, options: Options = Options(), *, progress: Progress = sile
 
 def _build(task: Task, options: Options, found: Survey, progress: Progress) -> Table:
     shop, planned = _prepare(task, options, found, progress)
-    rows = tuple(_row(shop, p) for p in planned)
-    chosen, why = choose(rows, task.targets, lambda best, row: _against(shop, best, row))
+    rows = judge_together([_row(shop, p) for p in planned], task.targets)
+    chosen, why = choose(rows, task.targets, lambda best, others: _against(shop, best, others))
     table = Table(
         task=task.name,
         metric=task.targets.metric,
@@ -222,12 +223,16 @@ def _skipped(planned: Planned, reason: str) -> Row:
     return Row(name=planned.name, kind=planned.family, engine=planned.engine, skipped=reason)
 
 
-def _against(shop: Workshop, best: Row, row: Row) -> Verdict:
-    assert best.records and row.records
-    comparison = compare(
-        records.read(best.records), records.read(row.records), shop.task.targets.metric, kind=shop.task.kind
-    )
-    return non_inferior(comparison, MARGIN, a=best.name, b=row.name)
+def _against(shop: Workshop, best: Row, others: Sequence[Row]) -> tuple[Verdict, ...]:
+    task = shop.task
+
+    def done(row: Row) -> list[Record]:
+        assert row.records
+        return records.read(row.records)
+
+    known = done(best)
+    comparisons = [compare(known, done(row), task.targets.metric, kind=task.kind) for row in others]
+    return non_inferior_together(comparisons, MARGIN, a=best.name, names=[row.name for row in others])
 
 
 def _report(shop: Workshop, table: Table, out: Path) -> None:

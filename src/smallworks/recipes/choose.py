@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from smallworks.evaluate import verdict
+from smallworks.evaluate.together import targets_together
 from smallworks.types import Row, Targets, Verdict
 
 TIE = 1.1
 MARGIN = 0.02
 """Without a target, a candidate holds when it is shown to be no more than this below the best."""
 
-Against = Callable[[Row, Row], Verdict]
-"""`against(best, row)`: whether `row` is no more than MARGIN worse than `best`, on the same rows."""
+Against = Callable[[Row, Sequence[Row]], Sequence[Verdict]]
+"""`against(best, others)`: which of them are no more than MARGIN worse than `best`, on the same rows."""
+
+
+def able(row: Row) -> bool:
+    """Whether a row was measured and can be served as it was measured."""
+    return bool(row.bundle and row.metric and (row.parity is None or row.parity.holds))
+
+
+def over(row: Row, targets: Targets) -> list[str]:
+    """The reasons why a row does not keep the plain limits."""
+    return [one.reason for one in _limits(row, targets) if one.outcome != "pass"]
+
+
+def judge_together(rows: Sequence[Row], targets: Targets) -> tuple[Row, ...]:
+    """The rows, with the verdicts of all that may be chosen corrected for how many they are.
+
+    What cannot be served or breaks a limit was out whatever its answers, and does not count.
+    """
+    if targets.at_least is None:
+        return tuple(rows)
+    family = [row for row in rows if able(row) and not over(row, targets)]
+    measured = [row.metric for row in family if row.metric]
+    verdicts = targets_together(measured, targets.at_least, metric=targets.metric)
+    judged = {
+        row.name: replace(row, verdict=verdict.combine([one, *_limits(row, targets)]))
+        for row, one in zip(family, verdicts, strict=True)
+    }
+    return tuple(judged.get(row.name, row) for row in rows)
 
 
 def choose(rows: Sequence[Row], targets: Targets, against: Against) -> tuple[Row | None, str]:
     """The chosen row and why. Only rows with a bundle that agrees with its golden rows may be chosen."""
-    able = [r for r in rows if r.bundle and r.metric and (r.parity is None or r.parity.holds)]
-    if not able:
+    within = [r for r in rows if able(r)]
+    if not within:
         return None, "No candidate could be measured here: see the reasons in the table."
-    holding = [r for r in able if _outcome(r) == "pass"]
+    holding = [r for r in within if _outcome(r) == "pass"]
     if targets.at_least is None:
-        row, why = _near_best(holding or able, targets, against)
+        row, why = _near_best(holding or within, targets, against)
         return row, why if holding else f"No candidate is shown to keep every limit: {_reason(row)} {why}"
     if holding:
         row = cheapest(holding)
         rest = f"the cheapest of {len(holding)} that do" if len(holding) > 1 else "the only one that does"
         return row, f"{row.name} holds the target and is {rest}: {_reason(row)}"
-    open_ones = [r for r in able if _outcome(r) == "inconclusive"]
+    open_ones = [r for r in within if _outcome(r) == "inconclusive"]
     if open_ones:
         row = max(open_ones, key=_value)
         return row, f"No candidate is shown to hold the target yet; {row.name} comes closest: {_reason(row)}"
-    row = max(able, key=_value)
+    row = max(within, key=_value)
     return row, (
         f"No candidate holds the target. {row.name} is the best measured: {_reason(row)} "
         "More or cleaner training rows, a larger base (--base), or the flagship are the ways on."
@@ -47,8 +77,9 @@ def cheapest(rows: Sequence[Row]) -> Row:
 
 def _near_best(within: Sequence[Row], targets: Targets, against: Against) -> tuple[Row, str]:
     best = max(within, key=_value)
-    verdicts: Mapping[str, Verdict] = {r.name: against(best, r) for r in within if r.name != best.name}
-    holding = [best] + [r for r in within if r.name in verdicts and verdicts[r.name].outcome == "pass"]
+    others = [row for row in within if row.name != best.name]
+    verdicts = {row.name: one for row, one in zip(others, against(best, others), strict=True)}
+    holding = [best] + [row for row in others if verdicts[row.name].outcome == "pass"]
     row = cheapest(holding)
     if row.name == best.name:
         return row, (
@@ -58,6 +89,12 @@ def _near_best(within: Sequence[Row], targets: Targets, against: Against) -> tup
     return row, (
         f"{row.name} is the cheapest shown to be no more than {100 * MARGIN:.0f} points below the best "
         f"({best.name}, {targets.metric} {_value(best):.3f}): {verdicts[row.name].reason}"
+    )
+
+
+def _limits(row: Row, targets: Targets) -> tuple[Verdict, ...]:
+    return verdict.limits(
+        targets, latency=row.latency, memory_bytes=row.peak_memory_bytes, cost_per_1000=row.cost_per_1000
     )
 
 

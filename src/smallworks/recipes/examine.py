@@ -11,22 +11,28 @@ from typing import Any
 from smallworks import child, data, taskfile
 from smallworks.bundle import Bundle, open_bundle
 from smallworks.engines.opening import open_bundle as open_predictor
-from smallworks.errors import BundleError, DataError
+from smallworks.errors import DataError
 from smallworks.evaluate import records
+from smallworks.evaluate.calibration import Reliability, reliability
 from smallworks.evaluate.compare import compare as compare_records
+from smallworks.evaluate.metrics import kind_of
 from smallworks.evaluate.worker import replay, write_examples
 from smallworks.seams import Progress, silent
-from smallworks.types import Comparison, DataFiles, Example, Parity, Record, Targets, Task
+from smallworks.types import Comparison, DataFiles, Example, Kind, Parity, Record, Targets, Task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """`scorecard` as JSON (metrics with intervals, latency, memory), and one record a row."""
+    """`scorecard` as JSON (metrics with intervals, latency, memory), and one record a row.
+
+    `calibration` is None where the answers have no probabilities.
+    """
 
     bundle: Bundle
     scorecard: Mapping[str, Any]
     parity: Mapping[str, Any] | None
     records: tuple[Record, ...]
+    calibration: Reliability | None
     notices: tuple[data.Notice, ...] = ()
 
 
@@ -52,7 +58,12 @@ def evaluate(
         )
         done = tuple(records.read(kept))
     return Examination(
-        bundle=bundle, scorecard=result["scorecard"], parity=result["parity"], records=done, notices=notices
+        bundle=bundle,
+        scorecard=result["scorecard"],
+        parity=result["parity"],
+        records=done,
+        calibration=reliability(done),
+        notices=notices,
     )
 
 
@@ -60,10 +71,9 @@ def compare(
     a: Path, b: Path, rows: Path | None, *, metric: str | None = None, progress: Progress = silent
 ) -> Comparison:
     """B against A on the same rows; each is a bundle folder or a records file of an earlier evaluation."""
-    kind, name = _kind_and_metric(a, b, rows)
-    return compare_records(
-        _records(a, rows, progress), _records(b, rows, progress), metric or name, kind=kind
-    )
+    kind, targets = asked(a, b, rows=rows)
+    done_a, done_b = (records_of(path, rows, progress=progress) for path in (a, b))
+    return compare_records(done_a, done_b, metric or targets.metric, kind=kind)
 
 
 def verify(where: Path) -> tuple[Bundle, Parity | None]:
@@ -114,20 +124,29 @@ def _task_of(bundle: Bundle, rows: Path) -> Task:
     )
 
 
-def _kind_and_metric(a: Path, b: Path, rows: Path | None) -> tuple[Any, str]:
-    bundle = next((open_bundle(p) for p in (a, b) if p.is_dir()), None)
+def asked(*paths: Path, rows: Path | None) -> tuple[Kind, Targets]:
+    """What is asked of bundles or records files: the targets of the task at hand, else the kind's metric.
+
+    Raises DataError where `rows` are named and nothing would be measured on them.
+    """
+    bundle = next((open_bundle(path) for path in paths if not path.is_file()), None)
     if bundle is None:
-        raise BundleError(
-            f"Neither '{a}' nor '{b}' is a bundle folder.",
-            fix="Give at least one bundle, so that its kind is known.",
-        )
+        if rows is not None:
+            raise DataError(
+                f"'{paths[0]}' is a records file: nothing would be measured on '{rows}'.",
+                fix="Give a bundle, or leave the rows out.",
+            )
+        kind = kind_of(records.read(paths[0]))
+        return kind, Targets(metric=taskfile.METRICS[kind][0])
+    kind = bundle.manifest.kind
     home = rows if rows and rows.is_dir() else bundle.path.resolve().parent.parent
     if (home / taskfile.FILE_NAME).is_file():
-        return bundle.manifest.kind, taskfile.load_task(home).targets.metric
-    return bundle.manifest.kind, taskfile.METRICS[bundle.manifest.kind][0]
+        return kind, taskfile.load_task(home).targets
+    return kind, Targets(metric=taskfile.METRICS[kind][0])
 
 
-def _records(path: Path, rows: Path | None, progress: Progress) -> tuple[Record, ...]:
+def records_of(path: Path, rows: Path | None, *, progress: Progress = silent) -> tuple[Record, ...]:
+    """The records of a file, or those of measuring a bundle on `rows` (see `evaluate`)."""
     if path.is_file():
         return tuple(records.read(path))
     return evaluate(open_bundle(path), rows, progress=progress).records

@@ -5,14 +5,17 @@ Knows verdicts and records; knows nothing of pages.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from smallworks.errors import DataError
-from smallworks.evaluate import records, verdict
+from smallworks.evaluate import records
 from smallworks.evaluate.compare import compare
+from smallworks.evaluate.together import shown_together
 from smallworks.recipes import figures
-from smallworks.recipes.choose import cheapest
+from smallworks.recipes.choose import able, cheapest, over
 from smallworks.types import Comparison, Row, Table, Task
 
 GRID = 1000
@@ -40,11 +43,12 @@ class Point:
 
 def ladder(task: Task, table: Table) -> tuple[Rung, ...]:
     """The choice for every target from 0 to 1, all other limits as they are."""
-    able = [(row, _shown(task, row)) for row in table.rows if _able(row) and not _over(task, row)]
+    family = [row for row in table.rows if able(row) and not over(row, task.targets)]
+    held = list(zip(family, _shown(task, family), strict=True))
     rungs: list[Rung] = []
     low = 0
-    for high in sorted({shown for _, shown in able if shown > 0}):
-        name = cheapest([row for row, shown in able if shown >= high]).name
+    for high in sorted({shown for _, shown in held if shown > 0}):
+        name = cheapest([row for row, shown in held if shown >= high]).name
         if rungs and rungs[-1].name == name:
             rungs[-1] = Rung(low=rungs[-1].low, high=high / GRID, name=name)
         else:
@@ -69,34 +73,21 @@ def chosen_row(table: Table) -> Row | None:
 
 def next_best(table: Table, chosen: Row) -> Row | None:
     """The best of the others that could be served instead."""
-    others = [row for row in table.rows if row.name != chosen.name and _able(row)]
+    others = [row for row in table.rows if row.name != chosen.name and able(row)]
     return max(others, key=_value, default=None)
 
 
-def _able(row: Row) -> bool:
-    return bool(row.bundle and row.metric and (row.parity is None or row.parity.holds))
+def _shown(task: Task, rows: Sequence[Row]) -> list[int]:
+    """The highest target, in steps of the grid, that each is shown to hold beside the others; 0: none."""
+    measured = [row.metric for row in rows if row.metric]
 
+    @cache
+    def held(target: int) -> tuple[bool, ...]:
+        return shown_together(measured, target / GRID, metric=task.targets.metric)
 
-def _over(task: Task, row: Row) -> list[str]:
-    """The reasons why a row does not keep the plain limits."""
-    found = verdict.limits(
-        task.targets,
-        latency=row.latency,
-        memory_bytes=row.peak_memory_bytes,
-        cost_per_1000=row.cost_per_1000,
-    )
-    return [one.reason for one in found if one.outcome != "pass"]
-
-
-def _shown(task: Task, row: Row) -> int:
-    """The highest target, in steps of the grid, that the row is shown to hold on these rows; 0: none."""
-    assert row.metric is not None
-    low, high = 0, GRID
-    while low < high:
-        middle = (low + high + 1) // 2
-        settled = verdict.against_target(row.metric, middle / GRID, metric=task.targets.metric)
-        low, high = (middle, high) if settled.outcome == "pass" else (low, middle - 1)
-    return low
+    return [
+        bisect_left(range(1, GRID + 1), x=True, key=lambda t: not held(t)[i]) for i in range(len(measured))
+    ]
 
 
 def _target(task: Task, table: Table, chosen: Row | None) -> Point | None:
@@ -129,12 +120,12 @@ def _limits(task: Task, table: Table) -> Point | None:
     """Candidates good enough that only a plain limit keeps out."""
     asked = task.targets.at_least
     kept_out = [
-        f"{row.name}: {' '.join(over)}"
+        f"{row.name}: {' '.join(broken)}"
         for row in table.rows
-        if _able(row)
+        if able(row)
         and asked is not None
-        and _shown(task, row) >= asked * GRID
-        and (over := _over(task, row))
+        and _shown(task, [row])[0] >= asked * GRID
+        and (broken := over(row, task.targets))
     ]
     if not kept_out:
         return None
