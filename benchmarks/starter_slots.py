@@ -23,11 +23,11 @@ LEAST_F1, MOST_LOST = 0.80, 0.005
 def measure(say: Say) -> Finding:
     with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
         task = starter_tasks.snips_slots(Path(scratch) / "slots")
-        both = figures(task, "lm-lora,lm-lora-q8_0", Path(scratch), ("field_f1", "json_validity"))
+        both = figures(task, "lm-lora,lm-lora-q8_0", Path(scratch), ("field_f1", "json_valid"))
     say(str(both))
     own, small = both["lm-lora"], both["lm-lora-q8_0"]
     lost = own["field_f1"]["value"] - small["field_f1"]["value"]
-    valid = min(each["json_validity"]["value"] for each in both.values())
+    valid = min(each["json_valid"]["value"] for each in both.values())
     return Finding(
         value=own["field_f1"]["value"],
         holds=own["field_f1"]["value"] >= LEAST_F1 and valid == 1.0 and lost <= MOST_LOST,

@@ -34,7 +34,9 @@ def held_out_topics(folder: Path, rows: int = 600) -> Path:
     picked = Random(SEED).sample(chosen, min(rows, len(chosen)))
     found = [(classify.described(gloss), topics.NAMES[gloss.topic][0]) for gloss in picked]
     labels = [topics.NAMES[topic][0] for topic in sorted(topics.HELD_OUT)]
-    return _labelled(folder, "What kind of thing is described?", labels, found[:50], found[50:])
+    few = [row for label in labels for row in [pair for pair in found if pair[1] == label][:5]]
+    rest = [row for row in found if row not in few]
+    return _labelled(folder, "What kind of thing is described?", labels, few, rest)
 
 
 def snips_intents(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from benchmarks.claim import Finding, Say, Skipped
 from benchmarks.command import smallworks
 from benchmarks.shared import banking77_task
 from benchmarks.starter_labels import figures
+from smallworks import starter
 
 UNIT = "macro-F1 on the tickets less the linear model's"
 GOAL = "not below the linear model by 0.03 (paired); Banking77 accuracy ≥ 0.88; q8_0 loses ≤ 0.005"
@@ -49,8 +50,10 @@ def _tickets(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     ran = smallworks("build", "tickets", "--only", NAMES, "--out", out, "--json", folder=folder)
     rows = {row["name"]: row for row in ran.json()["candidates"]}
     found = {name: {"macro_f1": row["metrics"]["macro_f1"]} for name, row in rows.items()}
-    pair = (rows["lm-lora"]["bundle"], rows["linear"]["bundle"])
-    compared = smallworks("compare", *pair, "--metric", "macro_f1", "--json", folder=folder).json()
+    pair = (rows["linear"]["bundle"], rows["lm-lora"]["bundle"])
+    compared = smallworks(
+        "compare", *pair, starter.TASKS["tickets"], "--metric", "macro_f1", "--json", folder=folder
+    ).json()
     return found, compared["difference"]
 
 

@@ -42,6 +42,11 @@ def build(shape: Shape, codes: Sequence[int]) -> LlamaForCausalLM:
     return model
 
 
+def load(folder: Path) -> LlamaForCausalLM:
+    """Finished weights in float32, to be trained further."""
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+
+
 def save(model: LlamaForCausalLM, folder: Path) -> None:
     """bf16 weights and the two configs, each replaced in one step so that a reader never sees half a file."""
     half = copy.deepcopy(model).to(torch.bfloat16)

@@ -65,7 +65,7 @@ def main() -> None:
     source = corpora.read(arguments.corpora)
     texts = documents.build(source)
     tokenizer = _tokenizer(places.out, settings, source, texts)
-    run = start(settings, places, tokenizer, arguments.resume)
+    run = start(settings, places, tokenizer, arguments.resume, arguments.begin)
     data = streams(run, settings, source, texts, tokenizer)
     train(run, settings, places, data, arguments.minutes * 60, arguments.precision)
     architecture.save(run.model, places.out)
@@ -86,7 +86,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, required=True, help="training time in all, resumed time included"
     )
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--begin", type=Path, help="a finished model folder to train further, such as --out")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     return parser.parse_args()
@@ -119,8 +120,14 @@ def sample(
     yield from encoding.texts(islice(curriculum.stream(source, seed), size // 4000))
 
 
-def start(settings: config.Config, places: Places, tokenizer: Tokenizer, resume: bool) -> Run:
-    model = architecture.build(settings.shape, [tokenizer.token_to_id(code) for code in CODES])
+def start(
+    settings: config.Config, places: Places, tokenizer: Tokenizer, resume: bool, begin: Path | None
+) -> Run:
+    """A checkpoint where one is to be resumed; else finished weights to go on from; else fresh ones."""
+    if begin is None:
+        model = architecture.build(settings.shape, [tokenizer.token_to_id(code) for code in CODES])
+    else:
+        model = architecture.load(begin)
     matrices = [weight for weight in model.parameters() if weight.ndim == 2]
     vectors = [weight for weight in model.parameters() if weight.ndim < 2]
     wanted = settings.optimizer
