@@ -25,6 +25,9 @@ from smallworks.types import Table, Task
 QUESTION = "Is it normal that my invoice totals double every time I refresh the page?"
 START_SECONDS = 60.0
 
+SLOW = ("lm-few-q*",)
+"""Left out for time: long uncached prompts in llama.cpp, a third of the whole demo."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -40,7 +43,7 @@ class Asked:
 def demonstrate(folder: Path, *, progress: Progress = silent) -> tuple[Task, Table]:
     """Lay out the sample task in `folder` and build it."""
     task = lay_out("tickets", folder)
-    return task, build(task, Options(), progress=progress)
+    return task, build(task, Options(skip=SLOW), progress=progress)
 
 
 def ask(table: Table, question: str = QUESTION) -> Asked:
