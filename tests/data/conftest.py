@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smallworks import data
 from smallworks.types import BuildOptions, Columns, DataFiles, Kind, Targets, Task
 
 MakeTask = Callable[..., Task]
+
+
+def rows_of(classes: Mapping[str, int]) -> list[dict[str, str]]:
+    return [{"text": f"{label} {i}", "label": label} for label, n in classes.items() for i in range(n)]
+
+
+ENOUGH = rows_of({"bug": 30, "idea": 30})
+
+
+def row(text: str, label: str) -> dict[str, str]:
+    return {"text": text, "label": label}
+
+
+def notice(report: data.DataReport, code: str) -> data.Notice:
+    return next(n for n in report.notices if n.code == code)
 
 
 @pytest.fixture

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from smallworks import data
 from smallworks.errors import DataError
-from smallworks.types import Task
 
-MakeTask = Callable[..., Task]
-
-
-def rows_of(classes: Mapping[str, int]) -> list[dict[str, str]]:
-    return [{"text": f"{label} {i}", "label": label} for label, n in classes.items() for i in range(n)]
-
-
-ENOUGH = rows_of({"bug": 30, "idea": 30})
-
-
-def row(text: str, label: str) -> dict[str, str]:
-    return {"text": text, "label": label}
-
-
-def notice(report: data.DataReport, code: str) -> data.Notice:
-    return next(n for n in report.notices if n.code == code)
+from .conftest import ENOUGH, MakeTask, notice, row, rows_of
 
 
 def test_labels_unseen_in_training_are_a_warning(make_task: MakeTask) -> None:

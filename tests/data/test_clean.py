@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import pytest
 
 from smallworks import data
 from smallworks.errors import DataError, UserError
-from smallworks.types import Task
 
-MakeTask = Callable[..., Task]
+from .conftest import MakeTask, row
+
 WORDS = [
     "card",
     "export",
@@ -29,10 +28,6 @@ WORDS = [
     "harbour",
     "pencil",
 ]
-
-
-def row(text: str, label: str) -> dict[str, str]:
-    return {"text": text, "label": label}
 
 
 ROWS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,9 @@ import pytest
 from smallworks import data
 from smallworks.errors import DataError
 from smallworks.taskfile import load_task
-from smallworks.types import BuildOptions, Columns, Task
+from smallworks.types import BuildOptions, Columns
 
-MakeTask = Callable[..., Task]
-
-
-def rows_of(classes: Mapping[str, int]) -> list[dict[str, str]]:
-    return [{"text": f"{label} {i}", "label": label} for label, n in classes.items() for i in range(n)]
-
-
-ENOUGH = rows_of({"bug": 30, "idea": 30})
-
-
-def row(text: str, label: str) -> dict[str, str]:
-    return {"text": text, "label": label}
-
-
-def notice(report: data.DataReport, code: str) -> data.Notice:
-    return next(n for n in report.notices if n.code == code)
+from .conftest import ENOUGH, MakeTask, notice, row, rows_of
 
 
 def test_one_file_becomes_three_parts(make_task: MakeTask) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from smallworks.data.personal import Masker, PersonalKind
 from smallworks.data.read import read_rows
 from smallworks.data.shapes import Shape
+from smallworks.data.source import files_of
 from smallworks.data.survey import Survey, survey
 from smallworks.data.write import refuse_to_lose, writing
 from smallworks.seams import Progress, silent
@@ -40,7 +41,7 @@ def clean(
     """
     removed = out.with_name(f"{out.name}.removed.jsonl")
     source = task.data.train
-    refuse_to_lose([out, removed], keep=_sources(task), force=force)
+    refuse_to_lose([out, removed], keep=list(files_of(task).values()), force=force)
     found = survey(task, progress)
     masker = Masker() if mask else None
     masked = _masking(masker, found.shape, labelled=task.kind == "classify")
@@ -55,11 +56,6 @@ def clean(
                 lay_aside({**asdict(removal), "cells": masked(cells)})
     pseudonyms = {kind: len(values) for kind, values in masker.values.items() if values} if masker else {}
     return Cleaning(out=out, removed=removed, kept=kept, survey=found, pseudonyms=pseudonyms)
-
-
-def _sources(task: Task) -> list[Path]:
-    data = task.data
-    return [path for path in (data.train, data.validation, data.test) if path is not None]
 
 
 def _masking(

@@ -15,9 +15,8 @@ from smallworks.data import checks
 from smallworks.data.read import read_rows
 from smallworks.data.report import Notice, count_rows, name_rows
 from smallworks.data.shapes import Problem
-from smallworks.data.source import scan, shape_of
+from smallworks.data.source import name_in, scan, shape_of
 from smallworks.data.split import Part, normalised, split, split_by_time, split_groups
-from smallworks.data.survey import name_in
 from smallworks.data.write import WRITTEN, refuse_to_lose, writing
 from smallworks.errors import DataError, UserError, nearest
 from smallworks.types import Example, Task

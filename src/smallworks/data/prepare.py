@@ -14,6 +14,7 @@ from smallworks.data import checks, classes
 from smallworks.data.read import read_rows
 from smallworks.data.report import DataReport, Notice, worst_first
 from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
+from smallworks.data.source import files_of, name_in, no_rows, no_usable_row
 from smallworks.data.split import Part, split
 from smallworks.data.survey import Survey, removal_notices, survey
 from smallworks.errors import DataError
@@ -104,30 +105,16 @@ def preview(splits: Splits, n: int = 5) -> tuple[Example, ...]:
 def fingerprint(task: Task) -> str:
     """Hex digest of the files' bytes and of all that decides how their rows are read and split."""
     data = task.data
-    files = {role: hash_file(path) for role, path in _files(task).items()}
+    files = {role: hash_file(path) for role, path in files_of(task).items()}
     columns = [data.columns.input, data.columns.output, data.columns.id, data.columns.tags]
     return hash_value(
         [VERSION, files, columns, task.kind, task.labels, task.schema, task.instruction, task.build.seed]
     )
 
 
-def _files(task: Task) -> dict[Part, Path]:
-    paths: dict[Part, Path | None] = {
-        "train": task.data.train,
-        "validation": task.data.validation,
-        "test": task.data.test,
-    }
-    return {part: path for part, path in paths.items() if path is not None}
-
-
-def _name(task: Task, path: Path) -> str:
-    """The file as the task file names it, where it lies in the task's folder."""
-    return str(path.relative_to(task.folder)) if path.is_relative_to(task.folder) else str(path)
-
-
 def _prepare(task: Task, progress: Progress) -> Splits:
-    files = _files(task)
-    names = {part: _name(task, path) for part, path in files.items()}
+    files = files_of(task)
+    names = {part: name_in(task, path) for part, path in files.items()}
     notices: list[Notice] = []
     columns: dict[str, str] = {}
     rows: dict[Part, Sequence[Example]] = {}
@@ -166,19 +153,16 @@ def _prepare(task: Task, progress: Progress) -> Splits:
 def _read(task: Task, path: Path) -> tuple[Shape, tuple[Example, ...], list[Notice]]:
     rows = list(read_rows(path))
     if not rows:
-        raise DataError(f"'{path}' holds no rows.", fix="Add rows, one example each.")
+        raise no_rows(path)
     names = list(dict.fromkeys(name for _, cells in rows for name in cells))
-    shape = detect(names, task.data.columns, _name(task, path))
+    shape = detect(names, task.data.columns, name_in(task, path))
     read = reader(shape, task)
     parsed = [read(number, cells) for number, cells in rows]
     problems = [row for row in parsed if isinstance(row, Problem)]
     examples = [row for row in parsed if isinstance(row, Example)]
     if not examples and not any(problem.what for problem in problems):
-        raise DataError(
-            f"No row of '{path}' has both an input and an output (read as {shape}).",
-            fix="Fill the cells, or name other columns: [data] input and output.",
-        )
-    return shape, with_ids(examples), checks.unusable(problems, _name(task, path))
+        raise no_usable_row(path, shape)
+    return shape, with_ids(examples), checks.unusable(problems, name_in(task, path))
 
 
 def _look_at(

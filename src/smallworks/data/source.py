@@ -13,6 +13,7 @@ from typing import Any
 from smallworks import taskfile
 from smallworks.data.read import READERS, read_rows
 from smallworks.data.shapes import Problem, Shape, detect, reader
+from smallworks.data.split import Part
 from smallworks.errors import DataError
 from smallworks.types import Columns, DataFiles, Example, Kind, Targets, Task
 
@@ -45,6 +46,21 @@ def open_source(source: Path) -> Task:
     )
 
 
+def files_of(task: Task) -> dict[Part, Path]:
+    """The files that a task names, by what their rows are for."""
+    paths: dict[Part, Path | None] = {
+        "train": task.data.train,
+        "validation": task.data.validation,
+        "test": task.data.test,
+    }
+    return {part: path for part, path in paths.items() if path is not None}
+
+
+def name_in(task: Task, path: Path) -> str:
+    """The file as the task file names it, where it lies in the task's folder."""
+    return str(path.relative_to(task.folder)) if path.is_relative_to(task.folder) else str(path)
+
+
 def shape_of(path: Path, asked: Columns, name: str) -> tuple[Shape, tuple[str, ...]]:
     """How the rows of a file are read, and its column names. Raises DataError for a file without rows."""
     names: dict[str, None] = {}
@@ -53,7 +69,7 @@ def shape_of(path: Path, asked: Columns, name: str) -> tuple[Shape, tuple[str, .
         if READERS[path.suffix.lower()] not in (READERS[".jsonl"], READERS[".json"]):
             break  # a table: its first row has every column
     if not names:
-        raise DataError(f"'{path}' holds no rows.", fix="Add rows, one example each.")
+        raise no_rows(path)
     return detect(list(names), asked, name), tuple(names)
 
 
@@ -62,6 +78,17 @@ def scan(task: Task, path: Path, shape: Shape) -> Iterator[Scanned]:
     read = reader(shape, task)
     for number, cells in read_rows(path):
         yield number, cells, read(number, cells)
+
+
+def no_rows(path: Path) -> DataError:
+    return DataError(f"'{path}' holds no rows.", fix="Add rows, one example each.")
+
+
+def no_usable_row(path: Path, shape: Shape) -> DataError:
+    return DataError(
+        f"No row of '{path}' has both an input and an output (read as {shape}).",
+        fix="Fill the cells, or name other columns: [data] input and output.",
+    )
 
 
 def _kind(path: Path) -> Kind:

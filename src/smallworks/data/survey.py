@@ -9,16 +9,14 @@ import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from smallworks.data import personal
 from smallworks.data.near import folded, similar
 from smallworks.data.report import Notice, count_rows, name_rows, shorten
 from smallworks.data.shapes import Problem, Shape
-from smallworks.data.source import scan, shape_of
+from smallworks.data.source import name_in, no_usable_row, scan, shape_of
 from smallworks.data.split import normalised
-from smallworks.errors import DataError
 from smallworks.seams import Progress, silent
 from smallworks.types import Example, Task
 
@@ -74,10 +72,7 @@ def survey(task: Task, progress: Progress = silent) -> Survey:
             _count(found, read, task)
             seen.take(read, held_out)
     if all(removal.reason == "empty" for removal in seen.removals.values()) and len(seen.removals) == rows:
-        raise DataError(
-            f"No row of '{path}' has both an input and an output (read as {shape}).",
-            fix="Fill the cells, or name other columns: [data] input and output.",
-        )
+        raise no_usable_row(path, shape)
     progress("read", rows, rows, "done")
     judged = task.kind in ("classify", "extract")
     notices = [*seen.conflicts(file)] if judged else []
@@ -92,11 +87,6 @@ def survey(task: Task, progress: Progress = silent) -> Survey:
         notices=tuple(notices),
         personal=counts,
     )
-
-
-def name_in(task: Task, path: Path) -> str:
-    """The file as the task file names it, where it lies in the task's folder."""
-    return str(path.relative_to(task.folder)) if path.is_relative_to(task.folder) else str(path)
 
 
 @dataclass
