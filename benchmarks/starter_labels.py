@@ -9,13 +9,12 @@ Not covered: label sets of more than seven, other languages.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import starter_tasks
 from benchmarks.claim import Finding, Say
-from benchmarks.command import smallworks
 
 UNIT = "accuracy as a multiple of chance, the lesser of the two tasks"
 GOAL = "≥ 2 on each, above chance with p < 0.01; q8_0 loses ≤ 0.005"
@@ -32,7 +31,7 @@ def measure(say: Say) -> Finding:
     with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
         for name, (write, labels) in TASKS.items():
             task = write(Path(scratch) / name)
-            rows = figures(task, "lm-zero,lm-zero-q8_0", Path(scratch), ("accuracy",))
+            rows = starter_tasks.figures(task, "lm-zero,lm-zero-q8_0", Path(scratch), ("accuracy",))
             own, small = (rows[each]["accuracy"] for each in ("lm-zero", "lm-zero-q8_0"))
             n = own["n"]
             p = binomtest(round(own["value"] * n), n, 1 / labels, alternative="greater").pvalue
@@ -46,14 +45,3 @@ def measure(say: Say) -> Finding:
         against={"name": "chance", "values": {name: 1 / labels for name, (_, labels) in TASKS.items()}},
         details=found,
     )
-
-
-def figures(task: Path, only: str, folder: Path, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The named metrics of each candidate of a build, with interval and n."""
-    document = smallworks("build", task, "--only", only, "--json", folder=folder).json()
-    found = {}
-    for row in document["candidates"]:
-        if row["skipped"]:
-            raise RuntimeError(f"{row['name']} was not measured: {row['skipped']}")
-        found[row["name"]] = {name: row["metrics"][name] for name in metrics}
-    return found

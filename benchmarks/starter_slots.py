@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import starter_tasks
 from benchmarks.claim import Finding, Say
-from benchmarks.starter_labels import figures
+from benchmarks.starter_tasks import figures
 
 UNIT = "field F1"
 GOAL = "field F1 ≥ 0.80, JSON valid on every row; q8_0 loses ≤ 0.005"

@@ -1,4 +1,4 @@
-"""Task folders to measure the starter on: labels and countries held out of its training, and public sets."""
+"""Tasks to measure the starter on: labels and countries held out of its training, and public sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.claim import Skipped
+from benchmarks.command import smallworks
 from benchmarks.shared import ROOT, shared
 
 SEED = 11
@@ -93,6 +94,17 @@ def countries(folder: Path, rows: int = 300) -> tuple[Path, str]:
         found.append((f"Context: {record.text}\n\nQuestion: {asked.question}", reply))
     task = _task(folder, "answer", "Answer the question from the context.", found[:40], found[40:])
     return task, answer.UNKNOWN
+
+
+def figures(task: Path, only: str, folder: Path, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The named metrics of each candidate of a build, with interval and n."""
+    document = smallworks("build", task, "--only", only, "--json", folder=folder).json()
+    found = {}
+    for row in document["candidates"]:
+        if row["skipped"]:
+            raise RuntimeError(f"{row['name']} was not measured: {row['skipped']}")
+        found[row["name"]] = {name: row["metrics"][name] for name in metrics}
+    return found
 
 
 def _training(*names: str) -> list[Any]:

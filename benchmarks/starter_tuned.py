@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.claim import Finding, Say, Skipped
 from benchmarks.command import smallworks
 from benchmarks.shared import banking77_task
-from benchmarks.starter_labels import figures
+from benchmarks.starter_tasks import figures
 from smallworks import starter
 
 UNIT = "macro-F1 on the tickets less the linear model's"
