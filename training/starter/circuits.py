@@ -80,12 +80,11 @@ class Heads:
         self.attention = model.model.layers[layer].self_attn
         self.size, self.width = config.head_dim, config.hidden_size
         self.queries = config.num_attention_heads // config.num_key_value_heads
-        half = self.size // 2
-        self.half = half
+        self.half = half = self.size // 2
         self.turns = config.rope_parameters["rope_theta"] ** (-torch.arange(half) / half)  # radians a token
         slow = [pair for pair in range(half) if self.turns[pair] * REACH < 0.6]
         self.slow = [*slow, *(half + pair for pair in slow)]  # numbers that hardly turn within REACH
-        self.length = width_of_parts(config.hidden_size)  # of one of four equal parts of a normalised state
+        self.length = config.hidden_size**0.5 / 2  # of one of four equal parts of a normalised state
         self.written = SPREAD * config.hidden_size**0.5  # length of an embedding, and of what a head writes
 
     def key(self, head: int) -> slice:
@@ -112,10 +111,6 @@ class Heads:
 
     def write(self, head: int, index: int, space: torch.Tensor, amount: float) -> None:
         self.attention.o_proj.weight[:, self.query(head, index)] = space.T * amount
-
-
-def width_of_parts(hidden_size: int) -> float:
-    return float(hidden_size**0.5 / 2)
 
 
 def _embeddings(
@@ -166,11 +161,11 @@ def _read(heads: Heads, spaces: Spaces) -> None:
     attention, last = heads.attention, heads.half - 1  # the pair that turns slowest
     amount = (READ * heads.size**0.5) ** 0.5
     middle = slice(heads.half // 4, heads.half * 5 // 8)
-    distances = iter((20, 24, 32, 45, 64))
+    distances = iter((20, 24, 32, 45))
     for head in range(3):
         attention.v_proj.weight[heads.key(head)] = spaces.vote
         for index in range(heads.queries):
-            if (head, index) != (0, 0) and head > 0:
+            if head > 0:
                 heads.look_back(head, index, next(distances), 3.0, middle)
             heads.write(head, index, spaces.token, heads.written / heads.length / heads.queries)
     vote = spaces.code @ spaces.token.T @ spaces.vote
