@@ -19,6 +19,7 @@ from training.starter.curriculum import (
     phrases,
     records,
     rewrite,
+    sheets,
     summary,
     tables,
     topics,
@@ -165,8 +166,9 @@ def test_genus_is_the_noun_of_the_definition() -> None:
 
 
 def test_extracted_values_stand_in_the_text() -> None:
+    sentences = gather(TINY, Random(0))
     for seed in range(60):
-        user, assistant = extract.draw(Random(seed), TINY).messages
+        user, assistant = extract.draw(Random(seed), TINY, sentences).messages
         text = user.content.split("\n\nText: ")[1]
         assert all(str(value) in text for value in json.loads(assistant.content).values())
 
@@ -216,11 +218,56 @@ def test_extraction_names_its_fields_in_order_and_is_compact() -> None:
     assert assistant.content == '{"cats":3,"name":"Ann"}'
 
 
+def answered(found: Conversation) -> list[tuple[str, str]]:
+    """Question and reply, turn by turn."""
+    said = [message.content for message in found.messages]
+    return [(user.split("Question: ")[1], reply) for user, reply in zip(said[::2], said[1::2], strict=True)]
+
+
 def test_grounded_answers_stand_in_the_context_or_are_unknown() -> None:
-    replies = [answer.draw(Random(seed), TINY).messages for seed in range(120)]
-    unknown = [reply for _, reply in replies if reply.content == answer.UNKNOWN]
-    assert 10 < len(unknown) < 60
-    assert all(reply.content in user.content for user, reply in replies if reply.content != answer.UNKNOWN)
+    sentences, unknown, known = gather(TINY, Random(0)), 0, 0
+    for seed in range(120):
+        found = answer.draw(Random(seed), TINY, sentences)
+        for _, reply in answered(found):
+            unknown += reply == answer.UNKNOWN
+            known += reply != answer.UNKNOWN
+            assert reply == answer.UNKNOWN or reply in found.messages[0].content
+    assert 0.15 < unknown / (unknown + known) < 0.45
+
+
+def test_no_question_is_asked_twice_or_is_both_known_and_unknown() -> None:
+    sentences = gather(TINY, Random(0))
+    for seed in range(120):
+        questions = [question for question, _ in answered(answer.draw(Random(seed), TINY, sentences))]
+        assert len(set(questions)) == len(questions)
+
+
+def test_questions_that_all_have_answers_come_first() -> None:
+    early = islice(curriculum.stream(TINY, 5), 300)
+    late = islice(curriculum.stream(TINY, 5, drawn=50_000), 300)
+    shares = []
+    for part in (early, late):
+        replies = [reply for each in part if each.kind == "answer" for _, reply in answered(each)]
+        shares.append(replies.count(answer.UNKNOWN) / len(replies))
+    assert shares[0] < 0.5 * shares[1]
+
+
+def test_sheets_state_their_facts_and_not_the_missing_one() -> None:
+    for seed in range(100):
+        record = sheets.sheet(Random(seed), TINY)
+        assert all(str(fact.value) in record.text for fact in record.facts)
+        assert record.missing is not None and record.missing.question not in {
+            fact.question for fact in record.facts
+        }
+
+
+def test_a_gap_is_filled_by_words_of_the_shown_sentences() -> None:
+    sentences = gather(TINY, Random(0)).all * 2
+    for seed in range(60):
+        record = sheets.gaps(Random(seed), sentences)
+        for fact in record.facts:
+            shown = fact.question.split(": ", 1)[-1].removeprefix("What stands in the gap? ")
+            assert shown.replace(sheets.GAP, str(fact.value)) in record.text
 
 
 @pytest.mark.parametrize(

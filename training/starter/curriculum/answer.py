@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 from training.starter.corpora import Corpora
+from training.starter.curriculum import facts
 from training.starter.curriculum.conversation import Conversation, turns
-from training.starter.curriculum.facts import any_record
-from training.starter.curriculum.records import Fact
+from training.starter.curriculum.records import Fact, Record
+from training.starter.curriculum.sentences import Sentences
 
 UNKNOWN = "I don't know based on the provided documents."
 INSTRUCTIONS = (
@@ -16,27 +18,40 @@ INSTRUCTIONS = (
     "Answer from the documents.",
     "Read the context and answer the question.",
 )
+LACKING = 0.3  # of the questions ask what the context lacks
+MOST = 8  # questions on one context
 
 
-def draw(random: Random, corpora: Corpora) -> Conversation:
-    """Three questions in ten ask what the context lacks: another record, or another line of one shown."""
-    records = [any_record(random, corpora) for _ in range(random.randint(1, 3))]
-    stated = {fact.question for record in records for fact in record.facts}
-    fact = random.choice(random.choice(records).facts)
-    if sum(fact.question == other.question for record in records for other in record.facts) > 1:
-        records = [record for record in records if fact in record.facts][:1]
-    reply = str(fact.value)
-    if random.random() < 0.3:
-        strange = random.choice(records).missing or _strange(random, corpora, stated)
-        fact, reply = (strange, UNKNOWN) if strange else (fact, reply)
+def draw(
+    random: Random, corpora: Corpora, sentences: Sentences, lacking_share: float = LACKING
+) -> Conversation:
+    """A context of one record, at times of two or three, and several questions on it."""
+    count = random.choice((1, 1, 1, 2, 3))
+    records = [facts.any_record(random, corpora, sentences) for _ in range(count)]
     context = "\n".join(record.text for record in records)
-    instruction = random.choice(INSTRUCTIONS)
-    return turns("answer", (f"{instruction}\n\nContext: {context}\n\nQuestion: {fact.question}", reply))
+    asked = random.sample(_stated(records), min(MOST, len(_stated(records))))
+    pairs = [(fact.question, str(fact.value)) for fact in asked]
+    lacking = _lacking(random, corpora, sentences, records)
+    for place in range(len(pairs)):
+        if lacking and random.random() < lacking_share:
+            pairs[place] = (lacking.pop().question, UNKNOWN)
+    if not pairs:
+        return draw(random, corpora, sentences, lacking_share)
+    (question, reply), *later = pairs
+    first = f"{random.choice(INSTRUCTIONS)}\n\nContext: {context}\n\nQuestion: {question}"
+    return turns("answer", (first, reply), *((f"Question: {text}", said) for text, said in later))
 
 
-def _strange(random: Random, corpora: Corpora, stated: set[str]) -> Fact | None:
-    for _ in range(8):
-        fact = random.choice(any_record(random, corpora).facts)
-        if fact.question not in stated:
-            return fact
-    return None
+def _stated(records: list[Record]) -> list[Fact]:
+    """Facts that one record alone states: a question two of them answer has no one answer."""
+    count = Counter(fact.question for record in records for fact in record.facts)
+    return [fact for record in records for fact in record.facts if count[fact.question] == 1]
+
+
+def _lacking(random: Random, corpora: Corpora, sentences: Sentences, records: list[Record]) -> list[Fact]:
+    """What the records themselves leave out, before what other records state."""
+    stated = {fact.question for record in records for fact in record.facts}
+    own = [record.missing for record in records if record.missing]
+    other = [random.choice(facts.any_record(random, corpora, sentences).facts) for _ in range(2)]
+    found = {fact.question: fact for fact in (*other, *own) if fact.question not in stated}
+    return list(found.values())

@@ -9,10 +9,14 @@ from training.starter.corpora import Corpora
 from training.starter.curriculum.conversation import Conversation, turns
 from training.starter.curriculum.facts import any_record
 from training.starter.curriculum.records import Record
+from training.starter.curriculum.sentences import Sentences
 
 
-def draw(random: Random, corpora: Corpora) -> Conversation:
-    record = any_record(random, corpora)
+def draw(random: Random, corpora: Corpora, sentences: Sentences) -> Conversation:
+    """Records whose fields have names of their own."""
+    record = any_record(random, corpora, sentences)
+    while len({fact.field for fact in record.facts}) < len(record.facts):
+        record = any_record(random, corpora, sentences)
     chosen = random.sample(record.facts, random.randint(1, min(4, len(record.facts))))
     return conversation(random, record, [fact.field for fact in chosen])
 

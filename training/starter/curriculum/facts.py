@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Callable
 from random import Random
 
 from training.starter.corpora import Corpora
-from training.starter.curriculum import commands, phrases
+from training.starter.curriculum import commands, phrases, sheets, topics
 from training.starter.curriculum.records import Fact, Record
+from training.starter.curriculum.sentences import Sentences
 
 COUNTRY_FACTS = (
     ("Capital - name", "capital", "What is the capital of {name}?"),
@@ -110,9 +112,21 @@ def person(random: Random) -> Record:
     return Record(text, facts)
 
 
-def any_record(random: Random, corpora: Corpora) -> Record:
-    choice = random.random()
-    found = country(random, corpora) if corpora.countries and choice < 0.4 else None
-    if found is None and choice < 0.75:
-        return commands.draw(random, corpora)
-    return found or (order(random) if choice < 0.88 else person(random))
+def any_record(random: Random, corpora: Corpora, sentences: Sentences) -> Record:
+    """A record of any origin that the corpora allow; made-up ones where one cannot be had."""
+    draws: list[tuple[float, Callable[[], Record | None]]] = [
+        (3.0, lambda: commands.draw(random, corpora)),
+        (3.0, lambda: sheets.sheet(random, corpora)),
+        (1.0, lambda: order(random)),
+        (1.0, lambda: person(random)),
+    ]
+    if corpora.countries:
+        draws.append((3.0, lambda: country(random, corpora)))
+    if len(corpora.glosses) > sheets.MOST:
+        draws.append((1.0, lambda: sheets.dictionary(random, topics.short(corpora.glosses))))
+    if corpora.commands:
+        draws.append((1.0, lambda: sheets.commands(random, corpora)))
+    if len(sentences.all) > sheets.MOST:
+        draws.append((2.0, lambda: sheets.gaps(random, sentences.all)))
+    ((_, chosen),) = random.choices(draws, [weight for weight, _ in draws])
+    return chosen() or order(random)
