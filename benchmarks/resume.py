@@ -33,17 +33,17 @@ def measure(say: Say) -> Finding:
         for name in ("calm", "killed"):
             _task(folder / name)
         calm = _build(folder, "calm")
-        say(f"undisturbed: {calm['adapter_sha256'][:16]}…, {calm['steps']} steps, {calm['seconds']:.0f} s")
+        say(f"undisturbed: {calm['sha256'][:16]}…, {calm['steps']} steps, {calm['seconds']:.0f} s")
         killed_at = _kill_in_the_middle(folder)
         again = _build(folder, "killed")
-        say(f"killed after {killed_at}: {again['adapter_sha256'][:16]}…, {again['seconds']:.0f} s")
-    same = calm["adapter_sha256"] == again["adapter_sha256"]
+        say(f"killed after {killed_at}: {again['sha256'][:16]}…, {again['seconds']:.0f} s")
+    same = calm["sha256"] == again["sha256"]
     return Finding(
         value=float(same),
         holds=same and again["resumed"],
-        against={"name": "an undisturbed run", "adapter_sha256": calm["adapter_sha256"]},
+        against={"name": "an undisturbed run", "sha256": calm["sha256"]},
         details={
-            "adapter_sha256": again["adapter_sha256"],
+            "sha256": again["sha256"],
             "killed_after": killed_at,
             "resumed": again["resumed"],
             "steps": again["steps"],

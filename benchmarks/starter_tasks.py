@@ -79,8 +79,8 @@ def snips(intent: str, part: str) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def countries(folder: Path, rows: int = 300) -> tuple[Path, str]:
-    """Questions on fact sheets never trained on, half of them without an answer there; and the refusal."""
+def countries(folder: Path, rows: int = 300) -> Path:
+    """Questions on fact sheets never trained on, half of them without an answer there."""
     corpora, facts, answer = _training("corpora", "curriculum.facts", "curriculum.answer")
     source = corpora.read(shared("corpora"))
     random = Random(SEED)
@@ -92,8 +92,7 @@ def countries(folder: Path, rows: int = 300) -> tuple[Path, str]:
         asked = record.missing if len(found) % 2 else random.choice(record.facts)
         reply = answer.UNKNOWN if len(found) % 2 else str(asked.value)
         found.append((f"Context: {record.text}\n\nQuestion: {asked.question}", reply))
-    task = _task(folder, "answer", "Answer the question from the context.", found[:40], found[40:])
-    return task, answer.UNKNOWN
+    return _task(folder, "answer", "Answer the question from the context.", found[:40], found[40:])
 
 
 def figures(task: Path, only: str, folder: Path, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:

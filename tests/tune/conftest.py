@@ -12,11 +12,19 @@ import pytest
 
 from smallworks import starter
 from smallworks.prompt import TrainingRow
-from smallworks.tune import LoraOptions, TuneRequest
+from smallworks.tune import TuneOptions, TuneRequest
 
 END, PAD = 2, 3
-OPTIONS = LoraOptions(
-    end_id=END, pad_id=PAD, rank=4, alpha=8, learning_rate=5e-3, epochs=2, batch_size=4, evals_per_epoch=2
+OPTIONS = TuneOptions(
+    end_id=END,
+    pad_id=PAD,
+    rank=4,
+    alpha=8,
+    learning_rate=5e-3,
+    epochs=2,
+    batch_size=4,
+    evals_per_epoch=2,
+    least_interval=1,
 )
 Ask = Callable[..., TuneRequest]
 

@@ -15,8 +15,15 @@ def test_memory_names_its_parts(ask: Ask) -> None:
     request = ask(rank=8)
     parts, facts = memory(request), shape.read(request.base)
     assert parts.weights == 4 * facts.parameters
-    assert parts.adapter == 16 * 8 * facts.widths
+    assert parts.trained == 16 * 8 * facts.widths
     assert estimate(request).memory_bytes == parts.total > parts.runtime
+
+
+def test_full_tuning_keeps_a_gradient_and_two_moments_of_every_weight(ask: Ask) -> None:
+    request = ask(method="full")
+    parts, facts = memory(request), shape.read(request.base)
+    assert parts.weights + parts.trained == 16 * facts.parameters
+    assert parts.activations < memory(ask(rank=8)).activations
 
 
 def test_activations_grow_with_the_batch_and_shrink_with_checkpointing(ask: Ask) -> None:
@@ -27,6 +34,14 @@ def test_activations_grow_with_the_batch_and_shrink_with_checkpointing(ask: Ask)
 
 def test_time_grows_with_the_epochs(ask: Ask) -> None:
     assert seconds(ask(epochs=20)) > seconds(ask(epochs=1)) > 10
+
+
+def test_a_measured_speed_takes_the_place_of_the_formula(ask: Ask) -> None:
+    request = ask(epochs=2, evals_per_epoch=2)
+    read = 2 * sum(len(row.ids) for row in request.train)
+    checked = 4 * sum(len(row.ids) for row in request.validation) / 3
+    slow, fast = (seconds(request, tokens_per_second=speed) for speed in (10, 20))
+    assert slow - fast == pytest.approx((read + checked) / 20)
 
 
 def test_more_than_the_free_memory_is_refused_with_the_numbers(ask: Ask) -> None:

@@ -1,6 +1,6 @@
-"""Make a candidate from rows: a LoRA adapter, a linear head, a fused one. Knows no files of a user's task."""
+"""Make a candidate from rows: tuned weights, a linear head, a fused one. Knows no files of a user's task."""
 
-from smallworks.tune.lora import fit
-from smallworks.tune.options import LoraOptions, TuneRequest, TuneResult
+from smallworks.tune.options import Method, TuneOptions, TuneRequest, TuneResult
+from smallworks.tune.run import fit, rehearse
 
-__all__ = ["LoraOptions", "TuneRequest", "TuneResult", "fit"]
+__all__ = ["Method", "TuneOptions", "TuneRequest", "TuneResult", "fit", "rehearse"]

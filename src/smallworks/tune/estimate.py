@@ -5,6 +5,7 @@ The figures stand beside the measured ones in every result, so a formula that dr
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ PEAK = 1.5
 """Peak over what is kept for the backward pass: temporaries, gradients, the allocator's gaps (measured)."""
 STARTUP_SECONDS = 12.0
 """Importing the libraries and loading a small base."""
+OPTIMISER_SECONDS = 1e-9
+"""Time that AdamW and clipping take a step and trained parameter, on one thread (measured)."""
 NUMBER_SECONDS = 8e-9
 """Time outside matrix products per number kept for the backward pass, on one thread (measured)."""
 STEP_SECONDS = 0.05
@@ -28,21 +31,21 @@ STEP_SECONDS = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Peak bytes of the training process by part."""
+    """Peak bytes of the training process by part; `trained` is what training adds to the base's weights."""
 
     runtime: int
     weights: int
-    adapter: int
+    trained: int
     activations: int
 
     @property
     def total(self) -> int:
-        return self.runtime + self.weights + self.adapter + self.activations
+        return self.runtime + self.weights + self.trained + self.activations
 
     def __str__(self) -> str:
         parts = {
             "weights": self.weights,
-            "adapter and optimiser": self.adapter,
+            "gradients and optimiser": self.trained,
             "activations": self.activations,
             "libraries": self.runtime,
         }
@@ -56,15 +59,17 @@ def estimate(request: TuneRequest) -> Cost:
 
 def memory(request: TuneRequest) -> Memory:
     facts, options = shape.read(request.base), request.options
-    width = 4 if resolve("auto", parameters=facts.parameters) == "float32" else 2
+    whole = options.method == "full"
+    width = 4 if whole or resolve("auto", parameters=facts.parameters) == "float32" else 2
     tokens = options.batch_size * max(len(row.ids) for row in request.train)
-    adapter = options.rank * facts.widths
-    kept = _activations(facts, tokens, options.rank, checkpointing=options.gradient_checkpointing)
-    # Adapter, gradient and AdamW's two moments, all float32.
+    rank = 0 if whole else options.rank
+    kept = _activations(facts, tokens, rank, checkpointing=options.gradient_checkpointing)
+    # In float32: an adapter, its gradient and AdamW's two moments; of a whole model all but the weights.
+    trained = 3 * facts.parameters if whole else 4 * rank * facts.widths
     return Memory(
         runtime=RUNTIME_BYTES,
         weights=facts.parameters * width,
-        adapter=4 * 4 * adapter,
+        trained=4 * trained,
         activations=int(PEAK * width * kept),
     )
 
@@ -87,22 +92,36 @@ def refuse_if_too_large(request: TuneRequest, *, free: int) -> None:
     )
 
 
-def seconds(request: TuneRequest) -> float:
+def seconds(request: TuneRequest, *, tokens_per_second: float | None = None) -> float:
+    """Wall time with start-up: by formula, or at the speed that `rehearse` measured."""
     facts, options = shape.read(request.base), request.options
-    steps = options.steps(len(request.train))
-    mean = sum(len(row.ids) for row in request.train) / len(request.train)
-    rows = steps * options.batch_size * options.accumulation
-    trained = mean * min(rows, options.epochs * len(request.train))
-    validations = len(request.validation) and options.epochs * options.evals_per_epoch
-    validated = validations * sum(len(row.ids) for row in request.validation)
+    steps, trained, validated = _amounts(request)
+    if tokens_per_second is not None:
+        # A validation is forward alone: a third of the work.
+        return STARTUP_SECONDS + (trained + validated / 3) / tokens_per_second
+    whole = options.method == "full"
+    rank = 0 if whole else options.rank
     body = facts.parameters - facts.vocab * facts.hidden
-    # Forward 2 and backward through the activations 2 per parameter and token; the frozen base wants no
-    # gradient of its own, the adapter does. Validation is forward alone.
-    work = (4 * body + 6 * options.rank * facts.widths) * trained + 2 * body * validated
-    numbers = _activations(facts, 1, options.rank, checkpointing=False) * (trained + validated / 3)
+    # Forward 2 and backward through the activations 2 per parameter and token; what is trained wants a
+    # gradient of its own, 2 more, and an adapter its own forward and backward. Validation is forward alone.
+    work = ((6 if whole else 4) * body + 6 * rank * facts.widths) * trained + 2 * body * validated
+    numbers = _activations(facts, 1, rank, checkpointing=False) * (trained + validated / 3)
+    mean = sum(len(row.ids) for row in request.train) / len(request.train)
     fast = flops(int(mean * options.batch_size), facts, options.threads)
     busy = work / fast + NUMBER_SECONDS * numbers / options.threads
-    return STARTUP_SECONDS + busy + STEP_SECONDS * steps * options.accumulation
+    step = STEP_SECONDS * options.accumulation
+    step += OPTIMISER_SECONDS * (facts.parameters if whole else rank * facts.widths) / options.threads
+    return STARTUP_SECONDS + busy + step * steps
+
+
+def _amounts(request: TuneRequest) -> tuple[int, float, float]:
+    """Optimiser steps, and tokens read in training and in validations."""
+    options, count = request.options, len(request.train)
+    steps, epochs = options.steps(count), options.epochs_for(count)
+    mean = sum(len(row.ids) for row in request.train) / count
+    trained = mean * min(steps * options.batch_size * options.accumulation, epochs * count)
+    validations = math.ceil(steps / options.interval(count))
+    return steps, trained, validations * sum(len(row.ids) for row in request.validation)
 
 
 def flops(tokens: int, facts: Shape, threads: int) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from smallworks.engines import shape
 from smallworks.errors import DataError, ModelError
 from smallworks.prompt import TextTokenizer, TrainingRow
-from smallworks.tune.options import LoraOptions, TuneRequest
+from smallworks.tune.options import TuneOptions, TuneRequest
 
 MOST_TOO_LONG = 0.05
 """Share of rows over the length limit above which a tuning is refused; below it they are left out."""
@@ -53,7 +53,7 @@ def preflight(request: TuneRequest) -> Preflight:
     )
 
 
-def _padding(base: Path, options: LoraOptions, vocab: int) -> None:
+def _padding(base: Path, options: TuneOptions, vocab: int) -> None:
     if options.pad_id != options.end_id and 0 <= options.pad_id < vocab:
         return
     added = TextTokenizer.load(base).added
@@ -79,7 +79,7 @@ def _supervision(name: str, rows: Sequence[TrainingRow]) -> None:
     )
 
 
-def _ending(name: str, rows: Sequence[TrainingRow], options: LoraOptions) -> None:
+def _ending(name: str, rows: Sequence[TrainingRow], options: TuneOptions) -> None:
     """The last supervised token must be the end of the turn, and nothing after it."""
     for number, row in enumerate(rows, 1):
         last = len(row.supervised) - 1 - row.supervised[::-1].index(True)

@@ -1,7 +1,7 @@
-"""The child that tunes: TRL's SFTTrainer over PEFT's LoRA, from ids to an adapter. Only ever run in a child.
+"""The child that tunes: TRL's SFTTrainer, over PEFT's LoRA or every weight, on ids. Only ever run in a child.
 
 Rows come rendered and masked: TRL's own templates and truncation stay out of it. Knows nothing of tasks.
-The seed, the thread count and the rows fix every bit of the adapter, also across a kill and a resume.
+The seed, the thread count and the rows fix every bit of what is tuned, also across a kill and a resume.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from smallworks.engines.transformers import resolve
 from smallworks.prompt.tokenizer import TextTokenizer
 from smallworks.seams import Progress
 from smallworks.tune import checkpoints, history
-from smallworks.tune.options import LoraOptions
+from smallworks.tune.options import WEIGHTS, TuneOptions
 from smallworks.tune.order import Order
 
 STEP = "tune"
@@ -37,8 +37,11 @@ IGNORED = -100
 
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train from the last whole checkpoint, or from the start; returns what the parent cannot know."""
-    options = LoraOptions(**request["options"])
+    """Train from the last whole checkpoint, or from the start; returns what the parent cannot know.
+
+    A `rehearsal` trains, keeps nothing, and returns its speed alone.
+    """
+    options = TuneOptions(**request["options"])
     out, base = Path(request["out"]), Path(request["base"])
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -46,12 +49,15 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     started = checkpoints.last(out / "checkpoints")
     watch = Watch(progress, options, out / "checkpoints")
     trainer = _trainer(request, options, watch)
+    if request["rehearsal"]:
+        return _rehearse(trainer)
     if not (started and _finished(started, options)):
         trainer.train(resume_from_checkpoint=str(started) if started else None)
     if watch.interrupted:
         sys.exit(f"Interrupted at step {trainer.state.global_step}: a checkpoint is saved.")
     log, best = _log(out / "checkpoints")
-    _save(checkpoints.at(out / "checkpoints", best), out / "adapter", base)
+    save = _save_model if options.part == "model" else _save_adapter
+    save(checkpoints.at(out / "checkpoints", best), out / options.part, base)
     return {
         **watch.measured(),
         "steps": max(entry["step"] for entry in log),
@@ -65,10 +71,17 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     }
 
 
+def _rehearse(trainer: Trainer) -> dict[str, Any]:
+    trainer.train()
+    if trainer.watch.interrupted:
+        sys.exit("Interrupted.")
+    return trainer.watch.measured()
+
+
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Follows the training: reports, stops when patience or the user says so, marks whole checkpoints."""
 
-    def __init__(self, progress: Progress, options: LoraOptions, folder: Path) -> None:
+    def __init__(self, progress: Progress, options: TuneOptions, folder: Path) -> None:
         self._progress = progress
         self._patience = options.patience
         self._folder = folder
@@ -155,23 +168,17 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         return self.order
 
 
-def _trainer(request: Mapping[str, Any], options: LoraOptions, watch: Watch) -> Trainer:
+def _trainer(request: Mapping[str, Any], options: TuneOptions, watch: Watch) -> Trainer:
     base, out = Path(request["base"]), Path(request["out"])
     train, validation = _rows(out / "train.jsonl"), _rows(out / "validation.jsonl")
     trainer = Trainer(
-        model=_model(base),
+        model=_model(base, whole=options.method == "full"),
         args=_arguments(request, options, rows=len(train), validated=len(validation) > 0),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         processing_class=_tokenizer(base, options.pad_id),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=options.pad_id),
-        peft_config=LoraConfig(
-            task_type="CAUSAL_LM",
-            r=options.rank,
-            lora_alpha=options.alpha,
-            lora_dropout=options.dropout,
-            target_modules=options.target,
-        ),
+        peft_config=None if options.method == "full" else _low_rank(options),
         callbacks=[watch],
     )
     lengths = [len(ids) for ids in train["input_ids"]]
@@ -180,9 +187,19 @@ def _trainer(request: Mapping[str, Any], options: LoraOptions, watch: Watch) -> 
     return trainer
 
 
-def _arguments(request: Mapping[str, Any], options: LoraOptions, *, rows: int, validated: bool) -> SFTConfig:
-    epoch, total = options.steps_per_epoch(rows), options.steps(rows)
-    every = max(1, epoch // options.evals_per_epoch)
+def _low_rank(options: TuneOptions) -> LoraConfig:
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=options.target,
+        use_rslora=options.method == "rslora",
+    )
+
+
+def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, validated: bool) -> SFTConfig:
+    total, every = options.steps(rows), options.interval(rows)
     return SFTConfig(
         output_dir=str(Path(request["out"]) / "checkpoints"),
         per_device_train_batch_size=options.batch_size,
@@ -194,9 +211,10 @@ def _arguments(request: Mapping[str, Any], options: LoraOptions, *, rows: int, v
         lr_scheduler_type="cosine",
         warmup_steps=int(options.warmup_ratio * total),
         weight_decay=options.weight_decay,
+        adam_beta2=options.beta2,
         eval_strategy="steps" if validated else "no",
         eval_steps=every,
-        save_strategy="steps",
+        save_strategy="no" if request["rehearsal"] else "steps",
         save_steps=every,
         save_total_limit=2,
         metric_for_best_model="eval_loss" if validated else None,
@@ -216,8 +234,10 @@ def _arguments(request: Mapping[str, Any], options: LoraOptions, *, rows: int, v
     )
 
 
-def _model(base: Path) -> Any:
+def _model(base: Path, *, whole: bool) -> Any:
+    """The base; in float32 where the `whole` of it is tuned, since small steps are lost in 16 bits."""
     kind = resolve("auto", parameters=shape.read(base).parameters, device=_device())
+    kind = "float32" if whole else kind
     return AutoModelForCausalLM.from_pretrained(
         base, dtype=getattr(torch, kind), local_files_only=True, use_safetensors=True, trust_remote_code=False
     )
@@ -247,25 +267,36 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def _finished(checkpoint: Path, options: LoraOptions) -> bool:
+def _finished(checkpoint: Path, options: TuneOptions) -> bool:
     state = _state(checkpoint)
     done = state["global_step"] >= state["max_steps"]
     return done or history.exhausted(state["log_history"], options.patience)
 
 
 def _log(folder: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole log, and the step whose adapter is kept: the best validation's, or the last."""
+    """The whole log, and the step whose weights are kept: the best validation's, or the last."""
     last = checkpoints.last(folder)
     assert last is not None
     state = _state(last)
     return state["log_history"], state["best_global_step"] or state["global_step"]
 
 
-def _save(checkpoint: Path, adapter: Path, base: Path) -> None:
+def _save_adapter(checkpoint: Path, adapter: Path, base: Path) -> None:
     """The checkpoint's adapter alone, its config free of this machine's paths and of set order."""
     config = files.read_json(checkpoint / "adapter_config.json")
     config["base_model_name_or_path"] = base.name
     config["target_modules"] = sorted(config["target_modules"])
     with files.atomic_folder(adapter) as folder:
-        files.link_or_copy(checkpoint / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+        files.link_or_copy(checkpoint / WEIGHTS["adapter"], folder / WEIGHTS["adapter"])
         files.write_json(folder / "adapter_config.json", dict(sorted(config.items())))
+
+
+def _save_model(checkpoint: Path, model: Path, base: Path) -> None:
+    """The checkpoint's weights in float32, with the base's own configuration, tokenizer and template."""
+    config = {**shape.configuration(base), "dtype": "float32"}
+    config.pop("torch_dtype", None)
+    with files.atomic_folder(model) as folder:
+        files.link_or_copy(checkpoint / WEIGHTS["model"], folder / WEIGHTS["model"])
+        for companion in shape.companions(base):
+            files.link_or_copy(companion, folder / companion.name)
+        files.write_json(folder / shape.CONFIG, config)

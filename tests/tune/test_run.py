@@ -8,20 +8,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
+from smallworks.engines import adapter as adapters
+from smallworks.engines import shape
 from smallworks.engines.transformers import Transformers
 from smallworks.errors import DataError
-from smallworks.tune import TuneRequest, TuneResult, fit
+from smallworks.tune import TuneRequest, TuneResult, fit, rehearse
 from smallworks.types import Choices, Prompt
 
 from .conftest import Ask
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
+
+CHOICES = Choices(labels=("even", "odd"), codes=("A", "B"), ids=(36, 37))
 
 # A fit in a process of its own, so that it can be killed together with its child.
 FIT = """
@@ -49,30 +56,29 @@ def test_faults_are_refused_before_anything_is_written(ask: Ask) -> None:
 
 @pytest.mark.slow
 def test_a_tuning_gives_an_adapter_and_says_what_it_took(undisturbed: TuneResult) -> None:
-    files = sorted(file.name for file in undisturbed.adapter.iterdir())
+    files = sorted(file.name for file in undisturbed.weights.iterdir())
     assert files == ["adapter_config.json", "adapter_model.safetensors"]
     assert undisturbed.steps == 20 and undisturbed.supervised_tokens == 80
     assert [point.step for point in undisturbed.curve] == [5, 10, 15, 20]
     assert undisturbed.best_val_loss == min(point.val_loss for point in undisturbed.curve if point.val_loss)
     assert undisturbed.peak_memory_bytes > 2e8 and undisturbed.tokens_per_second > 0
     assert not undisturbed.resumed and not undisturbed.stopped_early
-    config = json.loads((undisturbed.adapter / "adapter_config.json").read_text())
+    config = json.loads((undisturbed.weights / "adapter_config.json").read_text())
     assert "/" not in config["base_model_name_or_path"]
 
 
 @pytest.mark.slow
 def test_the_adapter_loads_and_changes_the_answers(base: Path, undisturbed: TuneResult, ask: Ask) -> None:
-    choices = Choices(labels=("even", "odd"), codes=("A", "B"), ids=(36, 37))
     prompts = [Prompt(text="", ids=row.ids[:-2]) for row in ask().validation]
-    before, after = Transformers(base, threads=1), Transformers(base, adapter=undisturbed.adapter, threads=1)
-    assert np.abs(before.score(prompts, choices) - after.score(prompts, choices)).max() > 0.01
+    before, after = Transformers(base, threads=1), Transformers(base, adapter=undisturbed.weights, threads=1)
+    assert np.abs(before.score(prompts, CHOICES) - after.score(prompts, CHOICES)).max() > 0.01
 
 
 @pytest.mark.slow
 def test_a_finished_folder_is_returned_untouched(undisturbed: TuneResult, base: Path) -> None:
     from .conftest import OPTIONS, rows
 
-    out = undisturbed.adapter.parent
+    out = undisturbed.weights.parent
     written = out.stat().st_mtime_ns
     again = fit(TuneRequest(base=base, out=out, train=rows(40, 1), validation=rows(8, 2), options=OPTIONS))
     assert again == undisturbed and out.stat().st_mtime_ns == written
@@ -88,6 +94,15 @@ def run(request: TuneRequest, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C does: the training child is told, saves and ends, and its parent says so."""
+    import psutil
+
+    (child,) = psutil.Process(process.pid).children()
+    child.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 1
+
+
 def wait_for(marker: Path, process: subprocess.Popen[bytes]) -> None:
     while not marker.exists():
         assert process.poll() is None, "the tuning ended before it was killed"
@@ -95,18 +110,16 @@ def wait_for(marker: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
 def test_interrupted_and_then_killed_a_tuning_still_ends_with_the_same_bytes(
-    ask: Ask, undisturbed: TuneResult, tmp_path: Path
+    ask: Ask, method: str, undisturbed: TuneResult, tmp_path: Path
 ) -> None:
-    import psutil
-
-    request = ask()
+    calm = undisturbed if method == "lora" else fit(ask(out="calm", method=method))
+    request = ask(method=method)
     checkpoints = request.out / "checkpoints"
     process = run(request, tmp_path)
     wait_for(checkpoints / "checkpoint-5" / "complete", process)
-    (child,) = psutil.Process(process.pid).children()
-    child.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 1
+    interrupt(process)
     saved = {int(path.parent.name.split("-")[1]) for path in checkpoints.glob("*/complete")}
     assert 5 <= max(saved) < 15, "the interrupt came too late to test anything"
 
@@ -119,8 +132,60 @@ def test_interrupted_and_then_killed_a_tuning_still_ends_with_the_same_bytes(
 
     result = fit(request)
     assert result.resumed and not checkpoints.exists()
-    assert result.adapter_sha256 == undisturbed.adapter_sha256
-    assert [point.val_loss for point in result.curve] == [point.val_loss for point in undisturbed.curve]
+    assert result.sha256 == calm.sha256
+    assert [point.val_loss for point in result.curve] == [point.val_loss for point in calm.curve]
+
+
+@pytest.mark.slow
+def test_full_tuning_gives_a_whole_model_that_has_learned(base: Path, ask: Ask) -> None:
+    request = ask(method="full", epochs=8)
+    result = fit(request)
+    names = {file.name for file in result.weights.iterdir()}
+    assert names >= {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert result.trainable_parameters == shape.read(base).parameters == shape.read(result.weights).parameters
+    assert result.curve[-1].train_loss < result.curve[0].train_loss
+    before, after = (dict(_tensors(folder)) for folder in (base, result.weights))
+    assert before.keys() == after.keys()
+    assert all(np.abs(before[name] - after[name]).max() > 0 for name in before)
+    score = Transformers(result.weights, threads=1).score([Prompt(text="", ids=(101,))], CHOICES)
+    assert score.shape == (1, 2)
+    assert fit(request) == result
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    with safe_open(folder / "model.safetensors", "numpy") as file:
+        yield from ((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+
+
+@pytest.mark.slow
+def test_a_rank_stabilised_adapter_is_trained_and_merged_at_its_own_scale(
+    base: Path, ask: Ask, undisturbed: TuneResult
+) -> None:
+    """At rank 4, alpha 8 scales a LoRA by 2 and a rank-stabilised one by 4: PEFT itself is the judge."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    result = fit(ask(method="rslora", epochs=1))
+    assert json.loads((result.weights / "adapter_config.json").read_text())["use_rslora"]
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), result.weights)
+    prompt = Prompt(text="", ids=ask().validation[0].ids[:-2])
+    logits = model(torch.tensor([prompt.ids])).logits[0, -1, list(CHOICES.ids)]
+    theirs = torch.log_softmax(logits.double(), -1).detach().numpy()
+    ours = Transformers(base, adapter=result.weights, threads=1).score([prompt], CHOICES)[0]
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert _scale(result) == 2 * _scale(undisturbed) == 4
+
+
+def _scale(result: TuneResult) -> float:
+    return adapters.scale(adapters.configuration(result.weights), "q_proj")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_rehearsal_tells_the_speed_and_leaves_nothing(ask: Ask, method: str) -> None:
+    request = ask(method=method)
+    assert rehearse(request, steps=3) > 0
+    assert not request.out.exists()
 
 
 @pytest.mark.slow
@@ -138,5 +203,5 @@ def test_another_request_in_the_same_folder_starts_afresh(ask: Ask, undisturbed:
     (half / "complete").touch()
     (request.out / "key.txt").write_text("the key of another request")
     result = fit(request)
-    assert not result.resumed and result.adapter_sha256 != undisturbed.adapter_sha256
+    assert not result.resumed and result.sha256 != undisturbed.sha256
     assert result.best_val_loss is None and result.best_step == result.steps == 20

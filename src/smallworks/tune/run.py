@@ -1,0 +1,127 @@
+"""Tune an adapter or a whole model: checks and estimates here, training in a child that may be killed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from smallworks import child, files
+from smallworks.seams import Progress, silent
+from smallworks.tune import options as values
+from smallworks.tune.estimate import estimate, refuse_if_too_large
+from smallworks.tune.options import TuneRequest, TuneResult
+from smallworks.tune.preflight import preflight
+
+
+def fit(request: TuneRequest, progress: Progress = silent) -> TuneResult:
+    """The tuned weights of this request. The same request in the same folder goes on where it stopped.
+
+    Raises DataError or ModelError before any time is spent, ChildError when the training dies; then
+    the same call resumes from the last checkpoint and ends with the same bytes.
+    """
+    key = request.key()
+    if (done := finished(request, key)) is not None:
+        return done
+    checked = preflight(request)
+    request = checked.request
+    refuse_if_too_large(request, free=psutil.virtual_memory().available)
+    expected = estimate(request)
+    rate = values.learning_rate(request)
+    _prepare(request, key)
+    start = time.perf_counter()
+    measured = _train(request, rate, progress)
+    result = {
+        **measured,
+        "key": key,
+        "weights": request.options.part,
+        "sha256": files.hash_file(_tensors(request)),
+        "learning_rate": rate,
+        "supervised_tokens": checked.supervised_tokens,
+        "seconds": time.perf_counter() - start,
+        "estimate": asdict(expected),
+        "threads": request.options.threads,
+    }
+    files.write_json(request.out / "result.json", result)
+    for part in ("checkpoints", "train.jsonl", "validation.jsonl"):
+        _remove(request, part)
+    return values.from_json(result, out=request.out)
+
+
+def finished(request: TuneRequest, key: str | None = None) -> TuneResult | None:
+    """The result of an earlier run of this very request, with its weights intact; None otherwise."""
+    path = request.out / "result.json"
+    if not path.is_file():
+        return None
+    result = values.from_json(files.read_json(path), out=request.out)
+    if result.key != (key or request.key()):
+        return None
+    weights = _tensors(request)
+    return result if weights.is_file() and files.hash_file(weights) == result.sha256 else None
+
+
+def rehearse(request: TuneRequest, *, steps: int = 10, progress: Progress = silent) -> float:
+    """Tokens a second over the first steps of this request, truly trained and thrown away.
+
+    Takes the start of a training process beside the steps. Raises what `fit` raises.
+    """
+    request = preflight(request).request
+    refuse_if_too_large(request, free=psutil.virtual_memory().available)
+    count = steps * request.options.batch_size * request.options.accumulation
+    spread = request.train[:: max(1, len(request.train) // count)][:count]
+    few = replace(request.options, epochs=1, patience=0)
+    with TemporaryDirectory(prefix="smallworks-") as scratch:
+        short = replace(request, out=Path(scratch), train=spread, validation=(), options=few)
+        _write_rows(short)
+        measured = _train(short, values.learning_rate(request), progress, rehearsal=True)
+    return float(measured["tokens_per_second"])
+
+
+def _train(request: TuneRequest, rate: float, progress: Progress, *, rehearsal: bool = False) -> Any:
+    return child.run(
+        "smallworks.tune.worker",
+        {
+            "base": str(request.base.resolve()),
+            "out": str(request.out.resolve()),
+            "options": asdict(request.options),
+            "learning_rate": rate,
+            "rehearsal": rehearsal,
+        },
+        progress=progress,
+        log=request.out / "log.txt",
+    )
+
+
+def _tensors(request: TuneRequest) -> Path:
+    part = request.options.part
+    return request.out / part / values.WEIGHTS[part]
+
+
+def _prepare(request: TuneRequest, key: str) -> None:
+    """The rows on disk for the child. Checkpoints of another request are thrown away."""
+    out = request.out
+    out.mkdir(parents=True, exist_ok=True)
+    stamp = out / "key.txt"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != key:
+        for part in ("checkpoints", "adapter", "model", "result.json", "log.txt"):
+            _remove(request, part)
+    files.write_text(stamp, key + "\n")
+    _write_rows(request)
+
+
+def _write_rows(request: TuneRequest) -> None:
+    for name, rows in (("train", request.train), ("validation", request.validation)):
+        files.write_jsonl(request.out / f"{name}.jsonl", map(asdict, rows))
+
+
+def _remove(request: TuneRequest, part: str) -> None:
+    path = request.out / part
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
