@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from smallworks.errors import TaskError, nearest
-from smallworks.types import KINDS, BuildOptions, Columns, DataFiles, Flagship, Kind, Targets, Task
+from smallworks.types import KINDS, REFUSAL, BuildOptions, Columns, DataFiles, Flagship, Kind, Targets, Task
 
 FILE_NAME = "task.toml"
 
@@ -106,6 +106,7 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
             holds=lambda value: isinstance(value, dict) or _is_text(value),
             fix='Write an inline table, a JSON text, or the path of a JSON file: schema = "schema.json".',
         ),
+        "refusal": _text('refusal = "The documents do not say."'),
     },
     "data": {
         "train": _path('train = "data/train.jsonl"', required=True),
@@ -119,6 +120,7 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
         "output": _text('output = "label"'),
         "id": _text('id = "id"'),
         "tags": _text('tags = "tags"'),
+        "group": _text('group = "customer"'),
     },
     "targets": {
         "metric": _text('metric = "accuracy"'),
@@ -209,6 +211,7 @@ def _task(document: Mapping[str, Any], folder: Path) -> Task:
         targets=_targets(sections["targets"], kind),
         labels=_labels(task.get("labels"), kind),
         schema=_schema(task.get("schema"), kind, folder),
+        refusal=_refusal(task.get("refusal"), kind),
         flagship=_flagship(sections["flagship"], folder) if "flagship" in document else None,
         build=_build(sections["build"], folder),
     )
@@ -298,6 +301,14 @@ def _schema(value: Any, kind: Kind, folder: Path) -> Mapping[str, Any] | None:
     return schema
 
 
+def _refusal(sentence: str | None, kind: Kind) -> str:
+    if sentence is None:
+        return REFUSAL
+    if kind != "answer":
+        raise _meaningless("refusal", kind, only_for="answer")
+    return sentence.strip()
+
+
 def _schema_from_text(text: str, folder: Path) -> Mapping[str, Any]:
     source = "[task] schema"
     if not text.lstrip().startswith("{"):
@@ -356,6 +367,7 @@ def _data(section: Mapping[str, Any], folder: Path) -> DataFiles:
         output=section.get("output"),
         id=section.get("id"),
         tags=section.get("tags"),
+        group=section.get("group"),
     )
     return DataFiles(
         train=files["train"], validation=files.get("validation"), test=files.get("test"), columns=columns

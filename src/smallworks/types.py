@@ -19,6 +19,8 @@ ExampleId = NewType("ExampleId", str)
 BundleId = NewType("BundleId", str)
 
 KINDS: tuple[Kind, ...] = ("classify", "extract", "answer", "summarize", "generate")
+REFUSAL = "I don't know based on the provided documents."
+"""What an `answer` says when the documents do not tell, unless the task names another sentence."""
 
 
 # --- Task ---------------------------------------------------------------------------------------
@@ -32,6 +34,7 @@ class Columns:
     output: str | None = None
     id: str | None = None
     tags: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +73,16 @@ class BuildOptions:
     base: str | None = None
     embedder: str | None = None
     seed: int = 0
-    epochs: float = 3.0
+    epochs: float | None = None
     machine_price_per_hour: float = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the user wants done. `labels` is empty until the data are read, when the file lists none."""
+    """What the user wants done. `labels` is empty until the data are read, when the file lists none.
+
+    `refusal` is the sentence that a row of kind `answer` expects where its documents hold no answer.
+    """
 
     name: str
     kind: Kind
@@ -86,6 +92,7 @@ class Task:
     targets: Targets
     labels: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    refusal: str = REFUSAL
     flagship: Flagship | None = None
     build: BuildOptions = BuildOptions()
 
@@ -97,7 +104,8 @@ class Task:
 class Example:
     """One row. `inputs` holds named texts (at least 'input'); `output` is text, a label or JSON text.
 
-    `row` is the 1-based row in its file, the header of a CSV not counted.
+    `row` is the 1-based row in its file, the header of a CSV not counted. Rows of one `group` (a customer,
+    a document) belong together; empty: the row stands alone.
     """
 
     id: ExampleId
@@ -105,6 +113,7 @@ class Example:
     output: str
     tags: tuple[str, ...] = ()
     row: int = 0
+    group: str = ""
 
     @property
     def text(self) -> str:
@@ -226,7 +235,8 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One row of an evaluation. `scores` holds per-row metric parts, e.g. {'accuracy': 1.0}.
+    """One row of an evaluation. `scores` holds per-row metric parts, e.g. {'accuracy': 1.0}; one that does
+    not apply to the row (`abstained` where there is an answer to give) is left out.
 
     `parsed` is the strict parse (None where the raw text is not exactly valid); `lenient` the
     forgiving one.
@@ -244,17 +254,24 @@ class Record:
     ms: float
     probabilities: Mapping[str, float] | None = None
     shortened: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A measured value with its interval (95 % unless `level` says otherwise) over `n` rows."""
+    """A measured value with its interval (95 % unless `level` says otherwise) over `n` rows.
+
+    `groups` is how many groups the rows came in, None where each stands alone. `design` is how many of
+    these rows tell as much as one independent row would; only shares of rows need it.
+    """
 
     value: float
     low: float
     high: float
     n: int
     level: float = 0.95
+    groups: int | None = None
+    design: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

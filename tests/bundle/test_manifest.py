@@ -14,7 +14,7 @@ from smallworks import files
 from smallworks.bundle.manifest import FORMAT, Base, Calibration, Manifest, Remote, from_json, to_json
 from smallworks.bundle.store import identify
 from smallworks.errors import BundleError
-from smallworks.types import Choices, PromptSpec, Sampling
+from smallworks.types import Choices, Columns, PromptSpec, Sampling
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 TEXTS = st.lists(TEXT, max_size=4).map(tuple)
@@ -55,7 +55,11 @@ MANIFESTS = st.builds(
     base=st.none() | st.builds(Base, source=st.sampled_from(["starter", "hub"]), ref=TEXT, sha256=TEXT),
     remote=st.none() | st.builds(Remote, url=TEXT, model=TEXT, key_env=st.none() | TEXT),
     quantization=st.none() | st.sampled_from(["q8_0", "q4_0"]),
-    calibration=st.builds(Calibration, temperature=st.floats(0.01, 10)),
+    calibration=st.builds(
+        Calibration,
+        temperature=st.floats(0.01, 10),
+        isotonic=st.sampled_from([(), ((0.1, 0.2), (0.9, 0.7))]),
+    ),
     thresholds=st.dictionaries(TEXT, FLOATS, max_size=2),
     lineage=st.dictionaries(TEXT, TEXT | st.integers(), max_size=2),
     files=st.dictionaries(st.sampled_from(["a", "b/c.json", "é"]), TEXT, max_size=2),
@@ -134,6 +138,8 @@ def test_every_word_of_it_counts_for_the_name(plain: Manifest) -> None:
         ({"engine": "recorded"}, "no engine"),
         ({"quantization": "q2"}, "no quantisation"),
         ({"calibration": Calibration(temperature=0.0)}, "finite numbers"),
+        ({"calibration": Calibration(isotonic=((0.1, 0.5), (0.9, 0.2)))}, "does not rise"),
+        ({"calibration": Calibration(isotonic=((0.1, 0.0), (0.9, 1.2)))}, "does not rise"),
         ({"calibration": Calibration(bias=(0.0,))}, "1 biases for 2 labels"),
     ],
 )
@@ -141,3 +147,11 @@ def test_what_no_build_would_write_is_refused(plain: Manifest, change: dict[str,
     forged = to_json(replace(plain, **change))
     with pytest.raises(BundleError, match=said):
         from_json(forged, where="here")
+
+
+def test_a_bundle_from_before_groups_and_curves_keeps_its_id(plain: Manifest) -> None:
+    raw = to_json(plain)
+    assert "group" not in raw["columns"] and "isotonic" not in raw["calibration"]
+    named = replace(plain, columns=Columns(group="customer"))
+    assert from_json(json.loads(json.dumps(to_json(named))), where="x") == named
+    assert identify(named) != identify(plain) == identify(from_json(raw, where="x"))

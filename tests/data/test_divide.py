@@ -11,7 +11,7 @@ import pytest
 
 from smallworks import data
 from smallworks.errors import DataError, UserError
-from smallworks.types import Task
+from smallworks.types import Columns, Task
 
 MakeTask = Callable[..., Task]
 
@@ -47,6 +47,12 @@ def test_no_group_stands_in_two_parts(make_task: MakeTask, tmp_path: Path) -> No
     found = parts(data.divide(make_task(rows()), tmp_path / "out", group="customer"))
     groups = [{r["customer"] for r in part} for part in found.values()]
     assert sum(map(len, groups)) == 23 == len(set.union(*groups)) and all(groups)
+
+
+def test_the_tasks_own_groups_are_kept_whole_unasked(make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task(rows(), columns=Columns(group="customer"))
+    assert "whole groups of 'customer'" in data.divide(task, tmp_path / "out").how
+    assert "by time" in data.divide(task, tmp_path / "later", by_time="when").how
 
 
 def test_rows_without_a_group_stand_alone(make_task: MakeTask, tmp_path: Path) -> None:

@@ -48,6 +48,49 @@ def test_the_fingerprint_follows_rows_columns_and_seed(make_task: MakeTask) -> N
     assert data.fingerprint(make_task(ENOUGH[1:])) != mark
 
 
+def grouped(groups: int, size: int) -> list[dict[str, str]]:
+    return [
+        {**row(f"{g} {i}", "bug" if i % 2 else "idea"), "customer": f"c{g}"}
+        for g in range(groups)
+        for i in range(size)
+    ]
+
+
+BY_CUSTOMER = Columns(group="customer")
+
+
+def test_a_group_is_carved_into_one_part_only(make_task: MakeTask) -> None:
+    splits = data.load(make_task(grouped(20, 5), columns=BY_CUSTOMER))
+    parts = [{e.group for e in part} for part in (splits.train, splits.validation, splits.test)]
+    assert [len(part) for part in parts] == [15, 1, 4]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+
+
+def test_a_text_of_two_groups_stays_in_the_later_part(make_task: MakeTask) -> None:
+    thanks = [{**row(f"many{' ' * g} thanks", "bug"), "customer": f"c{g}"} for g in range(1, 20)]
+    splits = data.load(make_task(grouped(20, 5) + thanks, columns=BY_CUSTOMER))
+    parts = [{" ".join(e.text.split()) for e in p} for p in (splits.train, splits.validation, splits.test)]
+    assert not parts[0] & (parts[1] | parts[2]) and not parts[1] & parts[2]
+    assert "many thanks" in parts[2]
+    assert "in 'the test part' too" in notice(splits.report, "leak").sentence
+
+
+def test_customers_that_are_trained_and_tested_on_are_told(make_task: MakeTask) -> None:
+    test = [{**r, "text": "new " + r["text"]} for r in grouped(3, 2)] + [{**row("x", "bug"), "customer": "z"}]
+    splits = data.load(make_task(grouped(20, 5), test, columns=BY_CUSTOMER))
+    assert "3 of the 4 groups of 'customer'" in notice(splits.report, "shared_group").sentence
+    assert len(splits.test) == 7
+
+
+def test_the_group_column_must_be_there_and_is_part_of_the_fingerprint(make_task: MakeTask) -> None:
+    with pytest.raises(DataError, match=r"no column 'custmer' \(group\).*Did you mean 'customer'"):
+        data.load(make_task(grouped(20, 5), columns=Columns(group="custmer")))
+    task = make_task(grouped(20, 5))
+    assert data.fingerprint(task) != data.fingerprint(
+        replace(task, data=replace(task.data, columns=BY_CUSTOMER))
+    )
+
+
 def test_banking77_loads_whole(shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / "banking77"
     (tmp_path / "task.toml").write_text(

@@ -6,7 +6,7 @@ import pytest
 
 from smallworks.evaluate.parse import parse
 from smallworks.evaluate.scores import score_row
-from smallworks.types import ExampleId, Kind, Record
+from smallworks.types import REFUSAL, ExampleId, Kind, Record
 
 Make = Callable[..., list[Record]]
 
@@ -16,6 +16,7 @@ def _make(
     rows: list[tuple[str, str]],
     labels: tuple[str, ...] = ("bug", "feature", "question"),
     probabilities: list[dict[str, float]] | None = None,
+    refusal: str = REFUSAL,
 ) -> list[Record]:
     """Records of (expected, said) rows, parsed and scored as a run would."""
     records = []
@@ -29,7 +30,7 @@ def _make(
                 raw=said,
                 parsed=parsed.strict,
                 lenient=parsed.lenient,
-                scores=score_row(kind, parsed, expected),
+                scores=score_row(kind, parsed, expected, refusal=refusal),
                 tokens_in=10,
                 tokens_out=1,
                 ms=1.0,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smallworks import files
+from smallworks.bundle.manifest import K_QUANTS
 from smallworks.types import Parity
 
 GOLDEN = "golden.jsonl"
@@ -37,6 +38,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "bf16": Tolerance(0.05, 0.9),
     "q8_0": Tolerance(0.10, 0.0),
     "q4_0": Tolerance(0.50, 0.0),
+    **{kind: Tolerance({"6": 0.15, "5": 0.30, "4": 0.50}.get(kind[1], 0.75), 0.0) for kind in K_QUANTS},
 }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,13 @@ from smallworks.types import Choices, Columns, Kind, PromptSpec, Sampling
 
 FORMAT = 1
 EngineName = Literal["linear", "onnx", "llamacpp", "transformers", "http", "fake"]
-PRECISIONS = ("f32", "f16", "bf16", "q8_0", "q4_0")
+LATER: tuple[tuple[str, str, Any], ...] = (
+    ("columns", "group", None),
+    ("calibration", "isotonic", ()),
+)
+"""Keys that came after the first bundles: left out at their default, so that older bundles keep their id."""
+K_QUANTS = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
+PRECISIONS = ("f32", "f16", "bf16", "q8_0", "q4_0", *K_QUANTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +35,14 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Log-probabilities → (log p + bias) / temperature, renormalised. `bias` is per label, in label order."""
+    """Log-probabilities → (log p + bias) / temperature, renormalised. `bias` is per label, in label order.
+
+    `isotonic` then bends every probability along a rising curve of points (said, meant); empty: it does not.
+    """
 
     temperature: float = 1.0
     bias: tuple[float, ...] = ()
+    isotonic: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +85,11 @@ class Manifest:
 
 
 def to_json(manifest: Manifest) -> dict[str, Any]:
-    return dataclasses.asdict(manifest)
+    raw = dataclasses.asdict(manifest)
+    for section, key, usual in LATER:
+        if raw[section][key] == usual:
+            del raw[section][key]
+    return raw
 
 
 def from_json(raw: Any, *, where: str) -> Manifest:
@@ -98,7 +113,7 @@ def from_json(raw: Any, *, where: str) -> Manifest:
                 "columns": _columns(raw["columns"]),
                 "base": Base(**raw["base"]) if raw["base"] else None,
                 "remote": Remote(**raw["remote"]) if raw["remote"] else None,
-                "calibration": Calibration(**_tuples(raw["calibration"], "bias")),
+                "calibration": read_calibration(raw["calibration"]),
             }
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -112,6 +127,12 @@ def from_json(raw: Any, *, where: str) -> Manifest:
             f"The bundle at '{where}' is not to be trusted: {problem}.", fix="Get it again from who built it."
         )
     return manifest
+
+
+def read_calibration(raw: Mapping[str, Any]) -> Calibration:
+    """A calibration from its JSON. Raises TypeError or ValueError for what is none."""
+    curve = tuple((float(said), float(meant)) for said, meant in raw.get("isotonic", ()))
+    return Calibration(temperature=raw["temperature"], bias=tuple(raw["bias"]), isotonic=curve)
 
 
 def _problem(manifest: Manifest) -> str | None:
@@ -131,11 +152,19 @@ def _problem(manifest: Manifest) -> str | None:
     numbers = (temperature, *bias)
     if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers) or temperature <= 0:
         return "its calibration is not a set of finite numbers"
+    if not _rises(manifest.calibration.isotonic):
+        return "the curve of its calibration does not rise from 0 to 1"
     return (
         f"its calibration has {len(bias)} biases for {labels} labels"
         if len(bias) not in (0, labels)
         else None
     )
+
+
+def _rises(curve: Sequence[tuple[float, float]]) -> bool:
+    """Whether both halves of the points are probabilities that grow, and none is meant as impossible."""
+    inside = all(0 <= said <= 1 and 0 < meant <= 1 for said, meant in curve)
+    return inside and all(a < c and b < d for (a, b), (c, d) in pairwise(curve))
 
 
 def _prompt(raw: Mapping[str, Any]) -> PromptSpec:

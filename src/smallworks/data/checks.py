@@ -13,7 +13,7 @@ from typing import Any
 
 from smallworks.data.report import Notice, Severity, count_rows, name_rows, shorten
 from smallworks.data.shapes import Problem
-from smallworks.data.split import normalised
+from smallworks.data.split import Part, normalised
 from smallworks.types import Example
 
 SHORT_TEST = 100
@@ -94,6 +94,21 @@ def leaks(
     )
     notice = Notice.of(rows, "warning", "leak", sentence, file=file, removed=True)
     return _without(examples, leaked), [notice]
+
+
+def shared_groups(parts: Mapping[Part, Sequence[Example]], column: str) -> list[Notice]:
+    """Groups of the test part that were trained on too: what is measured is then not how new ones fare."""
+    tested = {example.group for example in parts["test"]} - {""}
+    both = [e for e in (*parts["train"], *parts["validation"]) if e.group in tested]
+    if not both:
+        return []
+    groups = len({example.group for example in both})
+    sentence = (
+        f"{groups} of the {len(tested)} groups of '{column}' in the test part are trained on too, such as"
+        f" '{shorten(both[0].group)}'; all were kept."
+    )
+    fix = "Split by whole groups: leave [data] test out, or use `smallworks data split --group`."
+    return [Notice(severity="warning", code="shared_group", sentence=sentence, count=len(both), fix=fix)]
 
 
 def conflicts(examples: Sequence[Example], file: str) -> list[Notice]:

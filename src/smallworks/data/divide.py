@@ -35,7 +35,7 @@ class Division:
 def divide(
     task: Task, out: Path, *, group: str | None = None, by_time: str | None = None, force: bool = False
 ) -> Division:
-    """The task's training file as three files in the folder `out`.
+    """The task's training file as three files in the folder `out`; by the task's own groups unless told else.
 
     Raises UserError for `group` together with `by_time`, DataError for a column that is not there, a time
     that is none, and rows that cannot give a train and a test part.
@@ -45,6 +45,8 @@ def divide(
             f"Rows cannot be split by group '{group}' and by time '{by_time}' at once.",
             fix="Name one of them.",
         )
+    if not by_time:
+        group = group or task.data.columns.group
     path = task.data.train
     ending = path.suffix.lower() if path.suffix.lower() in WRITTEN else ".jsonl"
     files: dict[Part, Path] = {

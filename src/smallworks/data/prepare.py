@@ -15,7 +15,7 @@ from smallworks.data.read import read_rows
 from smallworks.data.report import DataReport, Notice, worst_first
 from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
 from smallworks.data.source import files_of, name_in, no_rows, no_usable_row
-from smallworks.data.split import Part, split
+from smallworks.data.split import Part, split, split_groups
 from smallworks.data.survey import Survey, removal_notices, survey
 from smallworks.errors import DataError
 from smallworks.files import hash_file, hash_value
@@ -107,6 +107,7 @@ def fingerprint(task: Task) -> str:
     data = task.data
     files = {role: hash_file(path) for role, path in files_of(task).items()}
     columns = [data.columns.input, data.columns.output, data.columns.id, data.columns.tags]
+    columns += [data.columns.group] if data.columns.group else []
     return hash_value(
         [VERSION, files, columns, task.kind, task.labels, task.schema, task.instruction, task.build.seed]
     )
@@ -130,7 +131,8 @@ def _prepare(task: Task, progress: Progress) -> Splits:
     notices += found
     if task.kind == "classify":
         notices += classes.training_classes(rows["train"], task.labels, names["train"])
-    rows = _complete(task, rows)
+    rows, found = _complete(task, rows, names)
+    notices += found
     notices += _look_at_parts(task, rows, names)
     labels = _labels(task, rows)
     progress("data", len(files), len(files), f"{sum(map(len, rows.values()))} rows")
@@ -195,15 +197,31 @@ def _remove_leaks(
     return left, notices
 
 
-def _complete(task: Task, rows: Mapping[Part, Sequence[Example]]) -> dict[Part, Sequence[Example]]:
-    """All three parts: those without a file of their own are carved out of train."""
-    carved = split(
-        rows["train"],
-        seed=task.build.seed,
-        stratify=task.kind == "classify",
-        test="test" not in rows,
-        validation="validation" not in rows,
-    )
+def _complete(
+    task: Task, rows: Mapping[Part, Sequence[Example]], names: Mapping[Part, str]
+) -> tuple[dict[Part, Sequence[Example]], list[Notice]]:
+    """All three parts: those without a file of their own are carved out of train.
+
+    Whole groups are carved where rows have them. A text that two groups share may then be in two parts: it
+    stays in the later one.
+    """
+    test, validation, seed = "test" not in rows, "validation" not in rows, task.build.seed
+    if not task.data.columns.group:
+        stratify = task.kind == "classify"
+        carved = split(rows["train"], seed=seed, stratify=stratify, test=test, validation=validation)
+        return _all_parts(rows, carved), []
+    groups = [e.group or f"row {e.row}" for e in rows["train"]]
+    carved = split_groups(rows["train"], groups, seed=seed, test=test, validation=validation)
+    called: dict[Part, str] = {part: names.get(part, f"the {part} part") for part in carved}
+    parts = _all_parts(rows, carved)
+    notices = checks.shared_groups(parts, task.data.columns.group)
+    parts, found = _remove_leaks(parts, called)
+    return parts, notices + found
+
+
+def _all_parts(
+    rows: Mapping[Part, Sequence[Example]], carved: Mapping[Part, Sequence[Example]]
+) -> dict[Part, Sequence[Example]]:
     return {part: carved[part] if part == "train" else rows.get(part, carved[part]) for part in carved}
 
 

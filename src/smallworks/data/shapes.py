@@ -37,6 +37,7 @@ class Shape:
     tags: str | None
     messages: bool = False
     alpaca: bool = False
+    group: str | None = None
 
     def __str__(self) -> str:
         if self.messages:
@@ -63,13 +64,20 @@ def detect(names: Sequence[str], asked: Columns, file: str) -> Shape:
     """
     given = (asked.input,) if isinstance(asked.input, str) else asked.input or ()
     for key, name in [("input", n) for n in given] + [
-        (k, getattr(asked, k)) for k in ("output", "id", "tags")
+        (k, getattr(asked, k)) for k in ("output", "id", "tags", "group")
     ]:
         if name is not None and name not in names:
             raise _no_column(name, key, names, file)
     id_column = asked.id or _first(names, ("id",))
     if "messages" in names and asked.output is None and given in ((), ("messages",)):
-        return Shape(inputs=("messages",), output="messages", id=id_column, tags=asked.tags, messages=True)
+        return Shape(
+            inputs=("messages",),
+            output="messages",
+            id=id_column,
+            tags=asked.tags,
+            messages=True,
+            group=asked.group,
+        )
     output = asked.output or _first(names, OUTPUTS, but=given)
     if output is None:
         raise _not_understood("output", OUTPUTS, names, file)
@@ -78,7 +86,9 @@ def detect(names: Sequence[str], asked: Columns, file: str) -> Shape:
         inputs, alpaca = _inputs([name for name in names if name != output])
     if not inputs:
         raise _not_understood("input", INPUTS, names, file)
-    return Shape(inputs=inputs, output=output, id=id_column, tags=asked.tags, alpaca=alpaca)
+    return Shape(
+        inputs=inputs, output=output, id=id_column, tags=asked.tags, alpaca=alpaca, group=asked.group
+    )
 
 
 def _inputs(names: Sequence[str]) -> tuple[tuple[str, ...], bool]:
@@ -129,6 +139,7 @@ def reader(shape: Shape, task: Task) -> Callable[[int, Cells], Example | Problem
             output=output,
             tags=_tags(cells.get(shape.tags)) if shape.tags else (),
             row=number,
+            group=_text(cells.get(shape.group)).strip() if shape.group else "",
         )
 
     return read

@@ -41,7 +41,12 @@ def split(
 
 
 def split_groups(
-    examples: Sequence[Example], groups: Sequence[str], *, seed: int
+    examples: Sequence[Example],
+    groups: Sequence[str],
+    *,
+    seed: int,
+    test: bool = True,
+    validation: bool = True,
 ) -> Mapping[Part, tuple[Example, ...]]:
     """The same shares with whole groups: `groups[i]` is the group of `examples[i]`, drawn by seed and name.
 
@@ -51,7 +56,7 @@ def split_groups(
     counts: dict[str, int] = defaultdict(int)
     for group in groups:
         counts[group] += 1
-    parts = _assign(counts, seed=seed, test=True, validation=True)
+    parts = _assign(counts, seed=seed, test=test, validation=validation)
     return _landed(examples, [parts[group] for group in groups])
 
 

@@ -143,7 +143,10 @@ class Predictor:
         assert self.choices is not None
         raw = self.model.score(prompts, self.choices)
         fitted = self.manifest.calibration
-        probabilities = np.exp(calibration.apply(raw, temperature=fitted.temperature, bias=fitted.bias))
+        logp = calibration.apply(
+            raw, temperature=fitted.temperature, bias=fitted.bias, isotonic=fitted.isotonic
+        )
+        probabilities = np.exp(logp)
         ms = 1000 * (time.perf_counter() - start) / len(prompts)
         labels = self.choices.labels
         generated = 1 if self.choices.ids else 0

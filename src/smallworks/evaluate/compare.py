@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 
 from smallworks.errors import DataError
+from smallworks.evaluate.clusters import Groups, design_effect, groups_of, tally_of
 from smallworks.evaluate.intervals import (
     RESAMPLES,
     Floats,
@@ -22,10 +25,10 @@ from smallworks.evaluate.intervals import (
     from_drawn,
     paired_difference,
     resample,
+    tango,
     total,
-    wilson,
 )
-from smallworks.evaluate.metrics import Metric, metric_of, row_score
+from smallworks.evaluate.metrics import Metric, estimate, metric_of, row_score
 from smallworks.evaluate.records import by_id
 from smallworks.types import Comparison, Estimate, Kind, Record
 
@@ -42,27 +45,30 @@ def compare(
     """B against A. Raises DataError unless both hold the same examples with the same expected outputs.
 
     `only_a` and `only_b` count the rows where just that one is right; where rows are not right or wrong,
-    those where its answer scored higher.
+    those where its answer scored higher. A row counts where it counts for both.
     """
     chosen = metric_of(metric, kind)
     b_by_id = by_id(records_b, "B")
     _same_rows(by_id(records_a, "A"), b_by_id)
-    pairs = [(a, b_by_id[a.example_id]) for a in records_a]
-    lead = Counter(_sign(row_score(b, chosen.row) - row_score(a, chosen.row)) for a, b in pairs)
+    pairs = _pairs(records_a, b_by_id, chosen)
+    groups = groups_of([a.group or b.group for a, b in pairs])
+    lead = [_sign(row_score(b, chosen.row) - row_score(a, chosen.row)) for a, b in pairs]
+    only_a, only_b = lead.count(-1), lead.count(1)
     if chosen.proportion:
-        sides = [wilson(sum(row_score(pair[i], chosen.row) for pair in pairs), len(pairs)) for i in (0, 1)]
-        difference, p_value = paired_difference(lead[-1], lead[1], len(pairs)), mcnemar(lead[-1], lead[1])
+        sides = [estimate([pair[i] for pair in pairs], chosen) for i in (0, 1)]
+        difference, p_value = _paired_shares(only_a, only_b, np.array(lead, dtype=np.float64), groups)
     else:
-        sides, difference, p_value = _paired_bootstrap(pairs, chosen, seed=seed, resamples=resamples)
+        sides, difference, p_value = _paired_bootstrap(pairs, chosen, groups, seed=seed, resamples=resamples)
+    test = "exact McNemar" if chosen.proportion else "paired bootstrap"
     return Comparison(
         metric=metric,
         a=sides[0],
         b=sides[1],
         difference=difference,
         p_value=p_value,
-        test="exact McNemar" if chosen.proportion else "paired bootstrap",
-        only_a=lead[-1],
-        only_b=lead[1],
+        test=f"{test.removeprefix('exact ')} by groups" if groups else test,
+        only_a=only_a,
+        only_b=only_b,
     )
 
 
@@ -71,17 +77,44 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * at_most(min(only_a, only_b), only_a + only_b, 0.5))
 
 
+def _paired_shares(only_a: int, only_b: int, lead: Floats, groups: Groups | None) -> tuple[Estimate, float]:
+    """The difference and its p-value; `lead` [rows] is 1 where only B is right, −1 where only A is.
+
+    With groups both are those of fewer rows, by the design effect of the lead; the p-value is then that of
+    McNemar's statistic on the normal curve.
+    """
+    if groups is None:
+        return paired_difference(only_a, only_b, len(lead)), mcnemar(only_a, only_b)
+    design = design_effect(lead, groups)
+    fewer = only_a / design, only_b / design, len(lead) / design
+    value = (only_b - only_a) / len(lead)
+    wide = paired_difference(*fewer)
+    difference = replace(wide, value=value, n=len(lead), groups=groups.count, design=design)
+    p_value = 2 * NormalDist().cdf(-abs(tango(*fewer, 0.0))) if only_a + only_b else 1.0
+    return difference, p_value
+
+
 def _paired_bootstrap(
-    pairs: Sequence[tuple[Record, Record]], metric: Metric, *, seed: int, resamples: int
+    pairs: Sequence[tuple[Record, Record]],
+    metric: Metric,
+    groups: Groups | None,
+    *,
+    seed: int,
+    resamples: int,
 ) -> tuple[list[Estimate], Estimate, float]:
     """Both sides, their difference and its p-value from one set of resamples, the rows drawn in pairs.
 
-    The p-value is twice the smaller share of resampled differences on one side of 0.
+    With groups whole groups are drawn. The p-value is twice the smaller share of resampled differences on
+    one side of 0.
     """
-    counted = Counter((metric.key(a), metric.key(b)) for a, b in pairs)
+    keys = [(metric.key(a), metric.key(b)) for a, b in pairs]
+    counted = Counter(keys)
     parts_a = metric.parts([a for a, _ in counted])
     parts_b = metric.parts([b for _, b in counted])
-    tally = Tally(parts=np.hstack([parts_a, parts_b]), times=np.array(list(counted.values())))
+    parts = np.hstack([parts_a, parts_b])
+    tally = Tally(parts=parts, times=np.array(list(counted.values())))
+    if groups:
+        tally = tally_of(keys, parts, list(counted), groups)
     split = parts_a.shape[1]
 
     def of_a(sums: Floats) -> Floats:
@@ -101,8 +134,13 @@ def _paired_bootstrap(
     gaps = drawn[:, 1] - drawn[:, 0]
     side = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
     p_value = min(1.0, 2 * (side + 1) / (resamples + 1))
-    sides = [from_drawn(tally, of_a, drawn[:, 0]), from_drawn(tally, of_b, drawn[:, 1])]
-    return sides, _gap(tally, difference, gaps), p_value
+    found = [
+        from_drawn(tally, of_a, drawn[:, 0]),
+        from_drawn(tally, of_b, drawn[:, 1]),
+        _gap(tally, difference, gaps),
+    ]
+    a, b, gap = (replace(e, n=len(pairs), groups=groups.count if groups else None) for e in found)
+    return [a, b], gap, p_value
 
 
 def _gap(tally: Tally, difference: Statistic, gaps: Floats) -> Estimate:
@@ -113,6 +151,15 @@ def _gap(tally: Tally, difference: Statistic, gaps: Floats) -> Estimate:
     else:
         low, high = accelerated(tally, difference, gaps)
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=tally.rows)
+
+
+def _pairs(
+    records_a: Sequence[Record], b_by_id: Mapping[str, Record], metric: Metric
+) -> list[tuple[Record, Record]]:
+    """The rows that count for both. Raises DataError where there are none."""
+    in_b = {record.example_id for record in metric.rows(list(b_by_id.values()))}
+    in_both = [record for record in records_a if record.example_id in in_b]
+    return [(a, b_by_id[a.example_id]) for a in metric.rows(in_both)]
 
 
 def _sign(difference: float) -> int:

@@ -44,7 +44,7 @@ def quantile(level: float, *, sided: int = 2) -> float:
     return NormalDist().inv_cdf(1 - (1 - level) / sided)
 
 
-def wilson(hits: float, n: int, *, level: float = LEVEL) -> Estimate:
+def wilson(hits: float, n: float, *, level: float = LEVEL) -> Estimate:
     """Wilson's score interval of a proportion: never empty, never outside 0–1, honest at 0 and 1."""
     z = quantile(level)
     share = hits / n
@@ -52,10 +52,10 @@ def wilson(hits: float, n: int, *, level: float = LEVEL) -> Estimate:
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low = 0.0 if hits <= 0 else max(0.0, centre - half)
     high = 1.0 if hits >= n else min(1.0, centre + half)
-    return Estimate(value=share, low=low, high=high, n=n, level=level)
+    return Estimate(value=share, low=low, high=high, n=int(n), level=level)
 
 
-def paired_difference(only_a: int, only_b: int, n: int, *, level: float = LEVEL) -> Estimate:
+def paired_difference(only_a: float, only_b: float, n: float, *, level: float = LEVEL) -> Estimate:
     """Share(B) − share(A) of paired 0/1 rows, from the rows where just one is right: Tango's score interval.
 
     What Wilson's is to one proportion: no disagreement on few rows is not taken for certainty, as a
@@ -71,10 +71,10 @@ def paired_difference(only_a: int, only_b: int, n: int, *, level: float = LEVEL)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if tango(only_a, only_b, n, middle) > -z else (low, middle)
-    return Estimate(value=value, low=lower, high=high, n=n, level=level)
+    return Estimate(value=value, low=lower, high=high, n=int(n), level=level)
 
 
-def tango(only_a: int, only_b: int, n: int, supposed: float) -> float:
+def tango(only_a: float, only_b: float, n: float, supposed: float) -> float:
     """The score statistic were the true difference `supposed`; falls as that grows."""
     b = -only_a - only_b + (2 * n - only_b + only_a) * supposed
     c = -only_a * supposed * (1 - supposed)
@@ -118,7 +118,7 @@ def accelerated(
     below = float((drawn < value).mean() + (drawn == value).mean() / 2)
     bias = normal.inv_cdf(min(max(below, 1 / len(drawn)), 1 - 1 / len(drawn)))
     skew = _acceleration(tally, statistic)
-    reach = _student(quantile(level), rows - 1) * math.sqrt(rows / (rows - 1))
+    reach = student(quantile(level), rows - 1) * math.sqrt(rows / (rows - 1))
     ends = [bias + z for z in (-reach, reach)]
     shares = [normal.cdf(bias + z / max(0.1, 1 - skew * z)) for z in ends]
     low, high = np.quantile(drawn, shares)
@@ -133,7 +133,7 @@ def _acceleration(tally: Tally, statistic: Statistic) -> float:
     return float((tally.times * influence**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
 
 
-def _student(z: float, freedom: int) -> float:
+def student(z: float, freedom: int) -> float:
     """Student's quantile from the normal one (Cornish–Fisher; within 1 % from 5 degrees of freedom)."""
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 

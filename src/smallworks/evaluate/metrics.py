@@ -1,8 +1,8 @@
 """The metrics of every kind of task, and their estimates over records.
 
 A metric is a key for each row, the parts that a key adds, and a value of the summed parts: so the same
-line serves the value, its bootstrap and the paired comparison. All are 0–1, higher is better. Knows
-records; knows nothing of engines, files or targets.
+line serves the value, its bootstrap and the paired comparison. All are 0–1, and higher is better except
+where a metric says otherwise. Knows records; knows nothing of engines, files or targets.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from smallworks.errors import DataError, TaskError, nearest
+from smallworks.evaluate.clusters import groups_of, share, tally_of
 from smallworks.evaluate.intervals import RESAMPLES, Floats, Statistic, Tally, bootstrap, wilson
 from smallworks.evaluate.scores import bleu_counts, field_counts
 from smallworks.types import KINDS, Estimate, Kind, Record
@@ -25,7 +26,8 @@ from smallworks.types import KINDS, Estimate, Kind, Record
 class Metric:
     """`proportion`: rows score 0 or 1 and the value is their share, so Wilson and McNemar apply.
 
-    `row` is the per-row score that tells which of two answers to a row is better.
+    `row` is the per-row score that tells which of two answers to a row is better. `some` says that only
+    some rows have that score, and that the others do not count.
     """
 
     name: str
@@ -36,6 +38,18 @@ class Metric:
     parts: Callable[[Sequence[Any]], Floats]
     statistic: Statistic
     proportion: bool = False
+    some: bool = False
+    lower_is_better: bool = False
+
+    def rows(self, records: Sequence[Record]) -> list[Record]:
+        """The records that count. Raises DataError where none does."""
+        counted = [r for r in records if self.row in r.scores] if self.some else list(records)
+        if not counted:
+            raise DataError(
+                f"No row counts for '{self.name}': {self.meaning}.",
+                fix="Add such rows to the test set, or ask for another metric.",
+            )
+        return counted
 
 
 def summarise(
@@ -46,22 +60,40 @@ def summarise(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
-    """Estimates of the named metrics, by default all of the kind (BLEU where sacrebleu is installed)."""
+    """Estimates of the named metrics, by default all of the kind (BLEU where sacrebleu is installed).
+
+    Left out by default: those that no row counts for.
+    """
     if not records:
         raise DataError("There are no rows to measure.", fix="Give a test set with at least one row.")
-    chosen = [metric_of(name, kind) for name in names] or metrics_of(kind)
+    scored = {score for record in records for score in record.scores}
+    chosen = [metric_of(name, kind) for name in names] or [
+        metric for metric in metrics_of(kind) if metric.row in scored or not metric.some
+    ]
     return {metric.name: estimate(records, metric, seed=seed, resamples=resamples) for metric in chosen}
 
 
 def estimate(
     records: Sequence[Record], metric: Metric, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate:
-    """Wilson for a proportion, the bootstrap for all else."""
+    """Wilson for a proportion, the bootstrap for all else; by whole groups where rows come in groups.
+
+    Raises DataError where no row counts.
+    """
+    rows = metric.rows(records)
+    groups = groups_of([record.group for record in rows])
     if metric.proportion:
-        return wilson(sum(row_score(record, metric.row) for record in records), len(records))
-    counted = Counter(map(metric.key, records))
-    tally = Tally(parts=metric.parts(list(counted)), times=np.array(list(counted.values())))
-    return bootstrap(tally, metric.statistic, seed=seed, resamples=resamples)
+        scores = [row_score(record, metric.row) for record in rows]
+        return share(np.array(scores), groups) if groups else wilson(sum(scores), len(rows))
+    keys = list(map(metric.key, rows))
+    counted = Counter(keys)
+    parts = metric.parts(list(counted))
+    if groups is None:
+        tally = Tally(parts=parts, times=np.array(list(counted.values())))
+        return bootstrap(tally, metric.statistic, seed=seed, resamples=resamples)
+    tally = tally_of(keys, parts, list(counted), groups)
+    found = bootstrap(tally, metric.statistic, seed=seed, resamples=resamples)
+    return replace(found, n=len(rows), groups=groups.count)
 
 
 def metrics_of(kind: Kind) -> list[Metric]:
@@ -84,7 +116,8 @@ def kind_of(records: Sequence[Record]) -> Kind:
         raise DataError("There are no records to judge.", fix="Evaluate again on at least one row.")
     found = set(records[0].scores)
     for kind in KINDS:
-        if found == {metric.row for metric in METRICS.values() if kind in metric.kinds}:
+        metrics = [metric for metric in METRICS.values() if kind in metric.kinds]
+        if {m.row for m in metrics if not m.some} <= found <= {m.row for m in metrics}:
             return kind
     raise DataError(
         f"The records have the scores {sorted(found)}, which are those of no kind of task.",
@@ -177,6 +210,12 @@ def _row_mean(name: str, kinds: tuple[Kind, ...], meaning: str, *, proportion: b
     )
 
 
+def _some_rows(name: str, meaning: str, *, proportion: bool, lower_is_better: bool = False) -> Metric:
+    """A metric of `answer` over the rows that have its score."""
+    metric = _row_mean(name, ("answer",), meaning, proportion=proportion)
+    return replace(metric, some=True, lower_is_better=lower_is_better)
+
+
 def _f1(
     name: str, meaning: str, parts: Callable[[Sequence[Any]], Floats], statistic: Statistic
 ) -> list[Metric]:
@@ -255,6 +294,19 @@ def _registry() -> dict[str, Metric]:
             *_f1("macro_f1", "mean F1 over the classes", _macro_parts, _macro_f1),
             *_f1("micro_f1", "F1 of all rows together", _micro_parts, _micro_f1),
             *_field_f1(),
+            _some_rows("answered_f1", "mean F1 of the shared words on answerable rows", proportion=False),
+            _some_rows("abstained", "share of the unanswerable rows that were refused", proportion=True),
+            _some_rows(
+                "abstained_wrongly",
+                "share of the answerable rows that were refused; lower is better",
+                proportion=True,
+                lower_is_better=True,
+            ),
+            _some_rows(
+                "supported",
+                "mean support of the given answers by words and numbers of their context",
+                proportion=False,
+            ),
             bleu,
         )
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from smallworks.evaluate.confusion import per_class
@@ -14,8 +15,9 @@ from smallworks.evaluate.latency import latency
 from smallworks.evaluate.metrics import summarise
 from smallworks.evaluate.parse import parse
 from smallworks.evaluate.scores import score_row
+from smallworks.evaluate.support import context_of
 from smallworks.seams import Progress, silent
-from smallworks.types import Answer, Example, Kind, Record, Scorecard
+from smallworks.types import REFUSAL, Answer, Example, Kind, Record, Scorecard
 
 WARM_UPS = 3
 
@@ -27,6 +29,7 @@ def run(
     kind: Kind,
     labels: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
+    refusal: str = REFUSAL,
     batch: int = 32,
     prompt_hash: Callable[[Example], str] | None = None,
     progress: Progress = silent,
@@ -36,8 +39,8 @@ def run(
     for start in range(0, len(examples), batch):
         some = examples[start : start + batch]
         for example, said in zip(some, answer(some), strict=True):
-            hashed = prompt_hash(example) if prompt_hash else ""
-            records.append(record(example, said, kind=kind, labels=labels, schema=schema, prompt_hash=hashed))
+            one = record(example, said, kind=kind, labels=labels, schema=schema, refusal=refusal)
+            records.append(replace(one, prompt_hash=prompt_hash(example)) if prompt_hash else one)
         progress("evaluate", len(records), len(examples), "")
     return records
 
@@ -49,23 +52,24 @@ def record(
     kind: Kind,
     labels: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
-    prompt_hash: str = "",
+    refusal: str = REFUSAL,
 ) -> Record:
     """One answer, parsed and scored."""
     parsed = parse(kind, said.text, labels=labels, schema=schema)
     return Record(
         example_id=example.id,
-        prompt_hash=prompt_hash,
+        prompt_hash="",
         expected=example.output,
         raw=said.text,
         parsed=parsed.strict,
         lenient=parsed.lenient,
-        scores=score_row(kind, parsed, example.output),
+        scores=score_row(kind, parsed, example.output, refusal=refusal, context=context_of(example.inputs)),
         tokens_in=said.tokens_in,
         tokens_out=said.tokens_out,
         ms=said.ms,
         probabilities=said.probabilities,
         shortened=said.shortened,
+        group=example.group,
     )
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from smallworks.errors import DataError, MissingExtra
 from smallworks.evaluate.parse import Parsed, loads
 from smallworks.evaluate.rouge import rouge
+from smallworks.evaluate.support import supported
 from smallworks.files import canonical
-from smallworks.types import Kind
+from smallworks.types import REFUSAL, Kind
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
@@ -25,10 +26,14 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def score_row(kind: Kind, parsed: Parsed, expected: str) -> dict[str, float]:
+def score_row(
+    kind: Kind, parsed: Parsed, expected: str, *, refusal: str = REFUSAL, context: str | None = None
+) -> dict[str, float]:
     """The scores of one row, each 0–1, that the metrics of its kind are made of.
 
-    A parse of None scores 0 throughout. `_lenient` scores take the lenient parse.
+    A parse of None scores 0 throughout. `_lenient` scores take the lenient parse. Only an `answer` needs
+    `refusal`, the sentence for "the documents do not tell", and `context`, what it may rest on; which scores
+    it has depends on whether the refusal was expected and whether it was given.
     """
     if kind == "classify":
         return {
@@ -41,13 +46,28 @@ def score_row(kind: Kind, parsed: Parsed, expected: str) -> dict[str, float]:
     if kind == "summarize":
         return {name: f for name, (_, _, f) in rouge(text, expected).items()}
     if kind == "answer":
-        return {"exact_match": float(squad(text) == squad(expected)), "token_f1": token_f1(text, expected)}
+        scores = _answer(text, expected, refusal)
+        share = None if context is None or refuses(text, refusal) else supported(text, context)
+        return scores if share is None else {**scores, "supported": share}
     return {
         "exact_match": float(text == expected),
         "exact_match_lenient": float(squad(parsed.lenient or "") == squad(expected)),
         "token_f1": token_f1(text, expected),
         "rouge_l": rouge(text, expected)["rouge_l"][2],
     }
+
+
+def _answer(text: str, expected: str, refusal: str) -> dict[str, float]:
+    refused, f1 = float(refuses(text, refusal)), token_f1(text, expected)
+    scores = {"exact_match": float(squad(text) == squad(expected)), "token_f1": f1}
+    if refuses(expected, refusal):
+        return {**scores, "abstained": refused}
+    return {**scores, "answered_f1": f1, "abstained_wrongly": refused}
+
+
+def refuses(text: str, refusal: str) -> bool:
+    """Whether a text is the sentence of refusal and nothing more, in SQuAD's normal form."""
+    return squad(text.replace("’", "'")) == squad(refusal.replace("’", "'"))
 
 
 # --- words --------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The child that settles a provisional bundle: fits its calibration and says its golden rows.
 
-The prior comes from unlabelled training texts, the temperature from validation rows; test rows are
-never seen here.
+The prior comes from unlabelled training texts, temperature and curve from validation rows; test rows
+are never seen here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 def fit(
     predictor: Predictor, unlabelled: Sequence[str], validation: Sequence[Mapping[str, Any]]
 ) -> Calibration:
-    """Prior bias from unlabelled texts (none: no bias), temperature from the validation rows."""
+    """Prior bias from unlabelled texts (none: no bias), temperature and curve from the validation rows."""
     assert predictor.choices is not None
     bias: tuple[float, ...] = ()
     if unlabelled:
@@ -51,7 +51,8 @@ def fit(
     logp = calibration.apply(_score(predictor, [row["inputs"] for row in rows]), bias=bias)
     targets = np.array([known[row["output"]] for row in rows])
     temperature = calibration.fit_temperature(logp, targets)
-    return Calibration(temperature=temperature, bias=bias)
+    isotonic = calibration.fit_isotonic(calibration.apply(logp, temperature=temperature), targets)
+    return Calibration(temperature=temperature, bias=bias, isotonic=isotonic)
 
 
 def _score(predictor: Predictor, inputs: Sequence[Any]) -> np.ndarray:

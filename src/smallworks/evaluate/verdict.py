@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 from smallworks.evaluate.intervals import LEVEL, at_least, at_most, paired_difference, quantile, tango
@@ -30,7 +31,7 @@ def against_target(estimate: Estimate, target: float, *, metric: str, among: int
     """
     test = _proportion_test if _is_share(metric) else _interval_test
     settled = test(estimate, target, luck=LUCK / among)
-    said = f"{metric} {_interval(estimate)} on {_rows(estimate.n)}: {target:g} or better"
+    said = f"{metric} {_interval(estimate)} on {_rows(estimate)}: {target:g} or better"
     if settled(estimate.n) == "pass":
         return Verdict(outcome="pass", reason=f"{said} is shown.")
     if settled(estimate.n) == "fail":
@@ -47,7 +48,7 @@ def non_inferior(
     settled = _interval_test(_one_sided(comparison, luck), -margin, luck=luck)
     said = (
         f"{comparison.metric} of {b} minus {a} {_interval(difference, signed=True)} on "
-        f"{_rows(difference.n)}: no more than {margin:g} worse"
+        f"{_rows(difference)}: no more than {margin:g} worse"
     )
     if settled(difference.n) == "pass":
         return Verdict(outcome="pass", reason=f"{said} is shown.")
@@ -59,7 +60,8 @@ def non_inferior(
 def chance_at_target(estimate: Estimate, target: float, *, metric: str) -> float:
     """p-value of "`target` or better": how likely so good a measurement is on the very edge of it."""
     if _is_share(metric):
-        return at_least(math.floor(estimate.value * estimate.n + 1e-6), estimate.n, target)
+        rows = _alone(estimate, estimate.n)
+        return at_least(math.floor(estimate.value * rows + 1e-6), rows, target)
     return _beyond(estimate, target)
 
 
@@ -67,8 +69,7 @@ def chance_at_margin(comparison: Comparison, margin: float) -> float:
     """p-value of "no more than `margin` worse": how likely so small a loss is on the very edge of it."""
     if not _is_share(comparison.metric):
         return _beyond(comparison.difference, -margin)
-    rows = comparison.difference.n
-    return NormalDist().cdf(-tango(comparison.only_a, comparison.only_b, rows, -margin))
+    return NormalDist().cdf(-tango(*_cells(comparison), -margin))
 
 
 def _beyond(estimate: Estimate, edge: float) -> float:
@@ -86,9 +87,20 @@ def _is_share(metric: str) -> bool:
 def _one_sided(comparison: Comparison, luck: float) -> Estimate:
     """The difference at the level whose lower end is the one-sided bound, where it can be had exactly."""
     if _is_share(comparison.metric):
-        rows = comparison.difference.n
-        return paired_difference(comparison.only_a, comparison.only_b, rows, level=1 - 2 * luck)
+        fewer = paired_difference(*_cells(comparison), level=1 - 2 * luck)
+        return replace(fewer, n=comparison.difference.n)
     return comparison.difference
+
+
+def _cells(comparison: Comparison) -> tuple[float, float, float]:
+    """Rows where only A is right, where only B is, and all: as many as tell the same standing alone."""
+    design = comparison.difference.design
+    return comparison.only_a / design, comparison.only_b / design, comparison.difference.n / design
+
+
+def _alone(estimate: Estimate, rows: int) -> int:
+    """How many rows standing alone tell as much as `rows` that are grouped like the measured ones."""
+    return max(1, int(rows / estimate.design + 1e-9))
 
 
 def limits(
@@ -136,10 +148,11 @@ def _proportion_test(estimate: Estimate, target: float, *, luck: float) -> Settl
     """Passes at `luck`, fails at LUCK."""
 
     def settled(rows: int) -> str:
-        hits = estimate.value * rows
-        if estimate.value > target and at_least(math.floor(hits + 1e-6), rows, target) <= luck:
+        alone = _alone(estimate, rows)
+        hits = estimate.value * alone
+        if estimate.value > target and at_least(math.floor(hits + 1e-6), alone, target) <= luck:
             return "pass"
-        if estimate.value < target and at_most(math.ceil(hits - 1e-6), rows, target) <= LUCK:
+        if estimate.value < target and at_most(math.ceil(hits - 1e-6), alone, target) <= LUCK:
             return "fail"
         return "inconclusive"
 
@@ -204,8 +217,11 @@ def _interval(estimate: Estimate, *, signed: bool = False) -> str:
     return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
-def _rows(n: int) -> str:
-    return f"{n:,} row{'' if n == 1 else 's'}"
+def _rows(estimate: Estimate) -> str:
+    rows = f"{estimate.n:,} row{'' if estimate.n == 1 else 's'}"
+    if estimate.groups is None:
+        return rows
+    return f"{rows} in {estimate.groups:,} group{'' if estimate.groups == 1 else 's'}"
 
 
 def _about(n: int) -> int:

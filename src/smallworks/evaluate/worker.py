@@ -21,7 +21,7 @@ from smallworks.evaluate.calibration import calibration_error
 from smallworks.evaluate.run import run, scorecard, time_rows
 from smallworks.prompt import prompt_hash
 from smallworks.seams import Metered, Progress
-from smallworks.types import Example, ExampleId, Parity
+from smallworks.types import Example, Parity
 
 TIMED_ROWS = 100
 """Rows timed one by one."""
@@ -30,7 +30,8 @@ PAID_TIMED_ROWS = 20
 
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """`rows`: JSONL of examples; `labels`, `schema`: the task's. Writes `records`, returns the scorecard."""
+    """`rows`: JSONL of examples; `labels`, `schema`, `refusal`: the task's. Writes `records`, returns the
+    scorecard."""
     bundle = open_bundle(request["bundle"])
     examples = read_examples(Path(request["rows"]))
     kind = bundle.manifest.kind
@@ -43,6 +44,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
             kind=kind,
             labels=request["labels"],
             schema=request["schema"],
+            refusal=request["refusal"],
             prompt_hash=lambda e: prompt_hash(predictor.render(e.inputs)),
             progress=progress,
         )
@@ -77,14 +79,10 @@ def replay(bundle: Bundle, predictor: Predictor, *, most: int | None = None) -> 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Rows for a child, as `read_examples` reads them."""
-    files.write_jsonl(
-        path, ({"id": e.id, "inputs": dict(e.inputs), "output": e.output, "row": e.row} for e in examples)
-    )
+    kept = ("id", "inputs", "output", "row", "group")
+    files.write_jsonl(path, ({name: getattr(e, name) for name in kept} for e in examples))
 
 
 def read_examples(path: Path) -> list[Example]:
     """The rows that a parent wrote for its child."""
-    return [
-        Example(id=ExampleId(raw["id"]), inputs=raw["inputs"], output=raw["output"], row=raw["row"])
-        for raw in files.read_jsonl(path)
-    ]
+    return [Example(**raw) for raw in files.read_jsonl(path)]
