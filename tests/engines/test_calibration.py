@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from smallworks.engines.calibration import apply, fit_temperature, prior_bias
+from smallworks.engines.calibration import (
+    LEAST_ROWS,
+    STEEPEST,
+    Curve,
+    apply,
+    fit_isotonic,
+    fit_temperature,
+    prior_bias,
+)
 
 LOGP = arrays(np.float64, (4, 3), elements=st.floats(-50, 0))
 
@@ -52,6 +60,72 @@ def test_no_other_temperature_is_better() -> None:
         return -float(apply(logp, temperature=temperature)[np.arange(200), targets].mean())
 
     assert all(loss(best) <= loss(best * factor) + 1e-9 for factor in (0.5, 0.9, 1.1, 2.0))
+
+
+CURVE: Curve = ((0.1, 0.05), (0.4, 0.3), (0.6, 0.31), (0.9, 0.8))
+
+
+@given(logp=LOGP, temperature=st.floats(0.5, 5))
+def test_a_curve_gives_a_distribution_and_keeps_the_order_of_labels(
+    logp: np.ndarray, temperature: float
+) -> None:
+    plain = apply(logp, temperature=temperature)
+    bent = apply(logp, temperature=temperature, isotonic=CURVE)
+    assert np.exp(bent).sum(axis=-1) == pytest.approx(1.0)
+    assert bent[range(4), plain.argmax(axis=-1)] == pytest.approx(bent.max(axis=-1))
+
+
+def test_the_curve_is_followed_between_its_points() -> None:
+    weights = np.array([0.31 + (0.7 - 0.6) / 0.3 * 0.49, 0.05 + (0.2 - 0.1) / 0.3 * 0.25, 0.05])
+    assert np.exp(apply(np.log([0.7, 0.2, 0.1]), isotonic=CURVE)) == pytest.approx(
+        weights / weights.sum(), abs=1e-5
+    )
+
+
+def said(rows: int, seed: int, *, bent: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities of three labels and what came true; `bent`: right 6 times in 10 below 0.9."""
+    random = np.random.default_rng(seed)
+    best = random.uniform(0.45, 1, rows)
+    right = random.random(rows) < (np.where(best < 0.9, 0.6, 0.97) if bent else best)
+    other = random.uniform(0.3, 0.7, rows)
+    p = np.column_stack([best, (1 - best) * other, (1 - best) * (1 - other)])
+    wrong = np.where(random.random(rows) < other, 1, 2)
+    return np.log(p), np.where(right, 0, wrong)
+
+
+def loss(logp: np.ndarray, targets: np.ndarray) -> float:
+    return -float(logp[np.arange(len(targets)), targets].mean())
+
+
+def test_a_curve_is_fitted_where_no_temperature_will_do_and_helps_on_new_rows() -> None:
+    pytest.importorskip("sklearn")
+    logp, targets = said(4000, 0, bent=True)
+    new, came = said(5000, 1, bent=True)
+    curve = fit_isotonic(logp, targets)
+    assert curve and loss(apply(new, isotonic=curve), came) < loss(
+        apply(new, temperature=fit_temperature(logp, targets)), came
+    )
+    sure = np.exp(apply(new, isotonic=curve)).max(axis=1)
+    assert np.quantile(sure, [0.3, 0.99]) == pytest.approx([0.6, 0.97], abs=0.05)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_honest_probabilities_are_left_alone(seed: int) -> None:
+    assert fit_isotonic(*said(600, seed, bent=False)) == ()
+
+
+def test_few_rows_fit_no_curve() -> None:
+    assert fit_isotonic(*said(LEAST_ROWS - 1, 0, bent=True)) == ()
+
+
+@pytest.mark.parametrize("rows", [2000, 4000])
+def test_a_curve_has_no_steps(rows: int) -> None:
+    """A small difference between engines stays small."""
+    pytest.importorskip("sklearn")
+    curve = np.array(fit_isotonic(*said(rows, 0, bent=True)))
+    rise = np.diff(curve, axis=0)
+    assert len(curve) > 5 and (rise > 0).all()
+    assert (rise[:, 1] / rise[:, 0]).max() <= STEEPEST + 1e-9
 
 
 def test_the_habit_of_a_prompt_is_undone() -> None:

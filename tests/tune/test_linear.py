@@ -53,7 +53,7 @@ def test_it_learns_and_its_probabilities_sum_to_one() -> None:
     texts, targets = tickets(150, list(WORDS))
     fit = fit_linear(texts[:120], targets[:120], labels=list(WORDS))
     raw = Linear(fit.head).score([Prompt(text=t) for t in texts[120:]], Choices(labels=tuple(WORDS)))
-    probabilities = np.exp(apply(raw, temperature=fit.temperature))
+    probabilities = np.exp(apply(raw, temperature=fit.temperature, isotonic=fit.isotonic))
     assert probabilities.sum(axis=1) == pytest.approx(1.0)
     assert np.mean([list(WORDS)[i] == t for i, t in zip(raw.argmax(1), targets[120:], strict=True)]) > 0.8
 
@@ -63,7 +63,7 @@ def test_calibrated_confidence_is_about_the_accuracy() -> None:
     fit = fit_linear(texts[:600], targets[:600], labels=list(WORDS))
     margins = log_softmax(np.stack([fit.head.margins(text) for text in texts[600:]]))
     right = margins.argmax(1) == [list(WORDS).index(t) for t in targets[600:]]
-    confidence = np.exp(apply(margins, temperature=fit.temperature)).max(1)
+    confidence = np.exp(apply(margins, temperature=fit.temperature, isotonic=fit.isotonic)).max(1)
     assert confidence.mean() == pytest.approx(right.mean(), abs=0.06)
     assert fit.held_out == 600
 
@@ -95,7 +95,7 @@ def test_many_rows_hold_out_a_tenth() -> None:
 def test_the_same_rows_give_the_same_head() -> None:
     texts, targets = tickets(90, list(WORDS))
     one, other = (fit_linear(texts, targets, labels=list(WORDS), seed=3) for _ in range(2))
-    assert one.temperature == other.temperature
+    assert (one.temperature, one.isotonic) == (other.temperature, other.isotonic)
     assert all((a == b).all() for a, b in zip(one.head.coefficients, other.head.coefficients, strict=True))
 
 

@@ -18,6 +18,7 @@ from smallworks.bundle.golden import Golden
 from smallworks.bundle.manifest import Manifest
 from smallworks.engines import calibration
 from smallworks.engines.shots import ShotFinder
+from smallworks.engines.whole import whole
 from smallworks.errors import RequestError
 from smallworks.prompt.renderer import Renderer
 from smallworks.seams import Model
@@ -42,14 +43,19 @@ class Predictor:
     def answer(
         self, inputs: Inputs, sampling: Sampling | None = None, *, cancel: Event | None = None
     ) -> Answer:
-        """One answer. For `classify` the label with every label's probability; otherwise generated text."""
+        """One answer. For `classify` the label with every label's probability; otherwise generated text.
+
+        JSON that the token limit cuts off ends before its unfinished member; `finish` is still "length".
+        """
         start = time.perf_counter()
         prompt = self.render(inputs)
         if self.choices is not None:
             return self._labelled([prompt], start)[0]
-        done = self.model.generate(prompt, sampling or self.manifest.sampling, cancel=cancel)
+        wanted = sampling or self.manifest.sampling
+        done = self.model.generate(prompt, wanted, cancel=cancel)
+        cut = done.finish == "length"
         return Answer(
-            text=done.text,
+            text=whole(done.text, wanted.schema) if cut and wanted.schema else done.text,
             tokens_in=done.tokens_in,
             tokens_out=done.tokens_out,
             ms=1000 * (time.perf_counter() - start),

@@ -95,6 +95,12 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelError(f"No weights at '{folder}': there is no *.safetensors.", fix="Download the model again.")
 
 
+def companions(folder: Path) -> list[Path]:
+    """What stands beside the weights and config.json: tokenizer, chat template, generation settings."""
+    kept = (path for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".model", ".txt"))
+    return sorted(path for path in kept if path.name != CONFIG and "safetensors" not in path.name)
+
+
 def tensors(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The entries of a safetensors header by name: dtype, shape, data_offsets."""
     size = file.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +46,7 @@ def _fit(shop: Workshop, name: Baseline, folder: Path) -> dict[str, Any]:
     }
     fitted = shop.run_child(step, "smallworks.tune.baseline", request, folder)
     rows.unlink(missing_ok=True)
-    manifest = _manifest(shop, name, fitted["temperature"])
+    manifest = _manifest(shop, name, _calibration(fitted))
     if encoder:
         for file in FILES:
             files.link_or_copy(encoder / file, draft / "encoder" / file)
@@ -61,7 +62,12 @@ def _encoder(shop: Workshop, folder: Path) -> Path:
     return encode_to_onnx(shop.embedder, folder.parent / f"encoder-{digest}", progress=shop.progress)
 
 
-def _manifest(shop: Workshop, name: Baseline, temperature: float) -> Manifest:
+def _calibration(fitted: Mapping[str, Any]) -> Calibration:
+    curve = tuple((said, meant) for said, meant in fitted["isotonic"])
+    return Calibration(temperature=fitted["temperature"], isotonic=curve)
+
+
+def _manifest(shop: Workshop, name: Baseline, calibration: Calibration) -> Manifest:
     return Manifest(
         task=shop.task.name,
         kind=shop.task.kind,
@@ -71,6 +77,6 @@ def _manifest(shop: Workshop, name: Baseline, temperature: float) -> Manifest:
         inputs=shop.inputs,
         columns=shop.task.data.columns,
         model="linear",
-        calibration=Calibration(temperature=temperature),
+        calibration=calibration,
         lineage={"data": shop.data_key, "rows": len(shop.fitting), "seed": shop.task.build.seed},
     )

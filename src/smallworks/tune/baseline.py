@@ -19,7 +19,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     texts, targets = [text for text, _ in rows], [label for _, label in rows]
     fit = _fit(request, texts, targets, progress)
     save(fit.head, Path(request["out"]))
-    return {"temperature": fit.temperature, "held_out": fit.held_out}
+    return {"temperature": fit.temperature, "isotonic": fit.isotonic, "held_out": fit.held_out}
 
 
 def _fit(request: Mapping[str, Any], texts: list[str], targets: list[str], progress: Progress) -> LinearFit:

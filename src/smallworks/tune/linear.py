@@ -1,6 +1,6 @@
 """Fit the linear and fused candidates: LinearSVC over TF-IDF n-grams, margins turned into probabilities.
 
-The temperature comes from rows that the fit did not see (a held-out tenth, or five folds when rows are
+Temperature and curve come from rows that the fit did not see (a held-out tenth, or five folds when rows are
 few); the head that is kept is fitted on every row. Knows no files and no encoder: embeddings come in as
 an array.
 """
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smallworks.engines.calibration import fit_temperature
+from smallworks.engines import calibration
+from smallworks.engines.calibration import Curve
 from smallworks.engines.linear import LinearHead, log_softmax
 from smallworks.engines.ngrams import FAMILIES, Block, learn
 from smallworks.errors import DataError, MissingExtra
@@ -30,18 +31,19 @@ C_FUSED = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit:
-    """The fitted head and the temperature of its margins; `held_out` says on how many rows it was set."""
+    """The fitted head and the calibration of its margins; `held_out` says on how many rows that was set."""
 
     head: LinearHead
-    temperature: float
-    held_out: int
+    temperature: float = 1.0
+    isotonic: Curve = ()
+    held_out: int = 0
 
 
 def majority(labels: Sequence[str], targets: Sequence[str]) -> LinearFit:
     """The head that knows only how often each label occurs (one row each is added, so none is impossible)."""
     counts = np.array([1 + sum(t == label for t in targets) for label in labels], np.float64)
     head = LinearHead(tuple(labels), (), (), np.log(counts / counts.sum()))
-    return LinearFit(head=head, temperature=1.0, held_out=0)
+    return LinearFit(head=head)
 
 
 def fit_linear(
@@ -71,11 +73,15 @@ def fit_linear(
             margins[i] = head.margins(texts[i], None if embeddings is None else embeddings[i])
         seen[held_rows] = True
     progress("fit", len(parts), len(parts) + 1, "all rows")
-    return LinearFit(
-        head=_fit(texts, y, labels, embeddings, c, seed),
-        temperature=fit_temperature(log_softmax(margins[seen]), y[seen]) if seen.any() else 1.0,
-        held_out=int(seen.sum()),
-    )
+    head = _fit(texts, y, labels, embeddings, c, seed)
+    return _calibrated(head, log_softmax(margins[seen]), y[seen]) if seen.any() else LinearFit(head=head)
+
+
+def _calibrated(head: LinearHead, logp: np.ndarray, targets: np.ndarray) -> LinearFit:
+    """`logp` [n, labels] and `targets` [n] of rows that their fit did not see."""
+    temperature = calibration.fit_temperature(logp, targets)
+    curve = calibration.fit_isotonic(calibration.apply(logp, temperature=temperature), targets)
+    return LinearFit(head=head, temperature=temperature, isotonic=curve, held_out=len(targets))
 
 
 def _fit(
