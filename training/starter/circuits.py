@@ -60,7 +60,7 @@ class Spaces:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """Token ids with a part to play: label codes; groups that differ only in capitals or in a space; tokens
-    that open a value; and the first `common` ids, which say nothing about what a line is about."""
+    that open a value; and the first `common` ids, which but for codes say nothing about what a line is about."""
 
     codes: Sequence[int]
     kin: Sequence[Sequence[int]] = ()
@@ -165,7 +165,10 @@ def _embeddings(
     own = table @ spaces.token.T @ spaces.token
     table.copy_(1.9 * own + 0.3 * (table - own))
     meant = drawn @ spaces.token
-    table[: words.common] -= 0.8 * table[: words.common] @ meant.T @ meant
+    common = [token for token in range(words.common) if token not in words.codes]
+    length = table[common].norm(dim=1, keepdim=True)
+    table[common] -= 0.8 * table[common] @ meant.T @ meant
+    table[common] *= length / table[common].norm(dim=1, keepdim=True)
     length = SPREAD * table.shape[1] ** 0.5
     for code in words.codes:
         table[code] = table[code] * (1 - SHARED**2) ** 0.5 + SHARED * length * spaces.code

@@ -29,7 +29,7 @@ def stream(corpora: Corpora, seed: int, drawn: int = 0) -> Iterator[Conversation
     sources = _sources(corpora, sentences)
     random = Random(seed)
     while True:
-        ease = 40.0 * math.exp(-drawn / 12_000)
+        ease = 40.0 * math.exp(-drawn / 8_000)
         weights = [*[3.0 + ease] * len(easy), *(weight for weight, _ in sources)]
         (source,) = random.choices([*easy, *(source for _, source in sources)], weights)
         yield source(random)
