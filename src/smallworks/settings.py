@@ -8,6 +8,7 @@
 | SMALLWORKS_HUB_URL | where hub ids are fetched from (default https://huggingface.co) |
 | SMALLWORKS_OFFLINE | 1: never reach for the hub |
 | SMALLWORKS_UPSTREAMS | URLs of model servers that bundles may send inputs and keys to, comma-separated |
+| SMALLWORKS_KEYS | the key file of `smallworks keys` and `smallworks serve` (default: none) |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Settings:
     hub_url: str
     offline: bool
     upstreams: tuple[str, ...] = ()
+    keys: Path | None = None
 
 
 def load() -> Settings:
@@ -40,6 +42,7 @@ def load() -> Settings:
         threads=_threads(env.get("SMALLWORKS_THREADS")),
         hub_url=env.get("SMALLWORKS_HUB_URL", "https://huggingface.co").rstrip("/"),
         upstreams=tuple(url.strip() for url in env.get(UPSTREAMS, "").split(",") if url.strip()),
+        keys=Path(env["SMALLWORKS_KEYS"]).expanduser() if "SMALLWORKS_KEYS" in env else None,
         offline=env.get("SMALLWORKS_OFFLINE", env.get("HF_HUB_OFFLINE", "0")) != "0",
     )
 

@@ -47,10 +47,14 @@ def test_a_port_in_use_is_named_before_any_bundle_is_opened(tmp_path: Path) -> N
             serve([tmp_path / "no-bundle"], port=port)
 
 
-def test_an_address_that_others_reach_has_to_be_asked_for_twice(tmp_path: Path) -> None:
+def test_an_address_that_others_reach_needs_keys_or_a_second_word(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
-        with pytest.raises(UserError, match="--allow-remote"):
+        with pytest.raises(UserError, match=f"'{host}' can be reached.*--keys keys.sqlite.*--open"):
             serve([tmp_path], host=host)
+    with pytest.raises(UserError, match="No key file"):
+        serve([tmp_path], host="0.0.0.0", port=0, keys=tmp_path / "none.sqlite")
+    with pytest.raises(UserError, match="Leave out one of --keys and --open"):
+        serve([tmp_path], keys=tmp_path / "keys.sqlite", open=True)
 
 
 def test_a_changed_bundle_is_not_served(bundle: Path) -> None:
@@ -89,10 +93,13 @@ def test_a_stream_that_has_begun_is_finished_when_the_server_ends(writing: Calla
     assert first + "".join(c.choices[0].delta.content or "" for c in stream) == "Say it.\n\nall of it"
 
 
+def serving(bundle: Path) -> str:
+    return f"from smallworks.server import serve; serve([{str(bundle)!r}], port=0)"
+
+
 @contextmanager
-def served(bundle: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The bundle in a process of its own, on a free port."""
-    code = f"from smallworks.server import serve; serve([{str(bundle)!r}], port=0)"
+def served(code: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A process that serves on a free port, and its address."""
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr
@@ -103,7 +110,7 @@ def served(bundle: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 
 def test_a_served_bundle_answers_and_ends_quietly_on_sigterm(bundle: Path) -> None:
-    with served(bundle) as (url, process):
+    with served(serving(bundle)) as (url, process):
         body = {"model": bundle.name, "messages": [{"role": "user", "content": "It crashes."}]}
         reply = httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=20).json()
         assert reply["smallworks"]["label"] in ("bug", "question")
@@ -113,12 +120,46 @@ def test_a_served_bundle_answers_and_ends_quietly_on_sigterm(bundle: Path) -> No
         assert process.stderr and process.stderr.read() == ""
 
 
+SLOW = """
+from pathlib import Path
+from smallworks.bundle.manifest import Manifest
+from smallworks.engines.fake import Fake
+from smallworks.engines.predictor import Predictor
+from smallworks.prompt.renderer import Renderer
+from smallworks.server import run
+from smallworks.types import PromptSpec
+
+spec = PromptSpec(style="chat", kind="generate", instruction="Say it.")
+manifest = Manifest(task="slow", kind="generate", candidate="fake", engine="fake", prompt=spec)
+slow = Predictor(manifest=manifest, model=Fake(pace=0.01), renderer=Renderer(spec))
+run.open_proven = lambda path, threads: slow
+run.serve([Path("slow")], port=0)
+"""
+"""`smallworks serve` of a bundle that takes seconds."""
+
+
+def test_on_sigterm_a_stream_is_finished_and_new_requests_are_refused() -> None:
+    with served(SLOW) as (url, process), httpx2.Client(base_url=url, timeout=30) as client:
+        body = {"messages": [{"role": "user", "content": "x" * 100}], "stream": True}
+        with client.stream("POST", "/v1/chat/completions", json=body) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            while client.get("/health/ready").status_code == 200:
+                time.sleep(0.01)
+            refused = httpx2.post(f"{url}/generate", json={"input_text": "x"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+            assert list(lines)[-2:] == ["data: [DONE]", ""]
+        assert process.wait(timeout=20) == 0
+        assert process.stderr and process.stderr.read() == ""
+
+
 @pytest.mark.slow
 def test_the_server_adds_little_to_a_request(bundle: Path) -> None:
     """A few milliseconds in the quietest round; `python -m benchmarks serve_overhead` has the figure."""
     body = json.dumps({"messages": [{"role": "user", "content": "It crashes."}]})
     headers = {"content-type": "application/json"}
-    with served(bundle) as (url, _):
+    with served(serving(bundle)) as (url, _):
         client = HTTPConnection(url.removeprefix("http://"))
 
         def milliseconds() -> float:

@@ -9,14 +9,15 @@ nothing that a client says is dropped in silence. Knows no JSON and no threads.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
-from smallworks.engines.predictor import Inputs, Predictor
+from smallworks.engines.predictor import Inputs, Predictor, text_of
 from smallworks.errors import RequestError, nearest
 from smallworks.server.failures import BadField, Unavailable
+from smallworks.server.measure import Measure
 from smallworks.server.shapes import Asking, ChatMessage, ChatRequest, CompletionRequest, GenerateRequest
 from smallworks.types import Answer, Message, Role, Sampling
 
@@ -28,6 +29,16 @@ class Piece:
     index: int
     text: str
     answer: Answer | None = None
+
+
+class Work(Protocol):
+    """What one request asks of one bundle, all of it."""
+
+    def most(self, measure: Measure) -> int:
+        """Tokens that it may take at most, prompts and answers together."""
+        ...
+
+    def answers(self, cancel: Event) -> list[Answer]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +79,62 @@ class Ask:
             )
             yield Piece(index=index, text=chunk.text, answer=_uncancelled(answer, cancel))
 
+    def most(self, measure: Measure) -> int:
+        texts = [message.content for message in self.messages] or [text_of(self.inputs)]
+        return measure.tokens(texts, 1 if self.predictor.choices else self.sampling.max_tokens)
+
+    def broken_off(self, text: str) -> Answer:
+        """The answer that ended at `text`: its tokens counted again, since the engine told none."""
+        predictor = self.predictor
+        chat = predictor.renderer.chat
+        prompt = chat(self.messages) if self.messages else predictor.render(self.inputs)
+        tokens_in = len(prompt.ids) or predictor.model.count(prompt.text)
+        tokens_out = predictor.model.count(text)
+        return Answer(text=text, tokens_in=tokens_in, tokens_out=tokens_out, ms=0.0, finish="cancelled")
+
     def _chunks(self, cancel: Event) -> Iterator[Any]:
         if self.messages:
             return self.predictor.chat(self.messages, self.sampling, cancel=cancel)
         return self.predictor.stream(self.inputs, self.sampling, cancel=cancel)
 
 
-def from_chat(body: ChatRequest, predictor: Predictor) -> Ask:
+@dataclass(frozen=True)
+class Asks:
+    """Several answers in order, one after another; the pieces of a stream are numbered by them."""
+
+    each: tuple[Ask, ...]
+
+    def most(self, measure: Measure) -> int:
+        return sum(one.most(measure) for one in self.each)
+
+    def answers(self, cancel: Event) -> list[Answer]:
+        return [one.answer(cancel) for one in self.each if not cancel.is_set()]
+
+    def pieces(self, cancel: Event) -> Generator[Piece]:
+        for index, one in enumerate(self.each):
+            yield from one.pieces(cancel, index)
+
+    def broken_off(self, said: Sequence[Piece]) -> Answer:
+        """What the last answer of a stream had come to when nobody wanted the rest."""
+        index = said[-1].index
+        return self.each[index].broken_off("".join(piece.text for piece in said if piece.index == index))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many inputs to label, scored as one batch."""
+
+    predictor: Predictor
+    items: tuple[Inputs, ...]
+
+    def most(self, measure: Measure) -> int:
+        return sum(measure.tokens([text_of(item)], 1) for item in self.items)
+
+    def answers(self, cancel: Event) -> list[Answer]:
+        return self.predictor.answers(self.items)
+
+
+def from_chat(body: ChatRequest, predictor: Predictor) -> Asks:
     """Raises BadField for what this bundle cannot honour."""
     _refuse(body, {"tools": body.tools, "functions": body.functions})
     if predictor.choices is None and body.logprobs:
@@ -86,7 +146,7 @@ def from_chat(body: ChatRequest, predictor: Predictor) -> Ask:
     if schema is not None:
         sampling = replace(sampling, schema=schema)
     if len(said) == 1 and said[0].role == "user":
-        return Ask(predictor=predictor, sampling=sampling, inputs=said[0].text)
+        return Asks((Ask(predictor=predictor, sampling=sampling, inputs=said[0].text),))
     if predictor.choices is not None or not predictor.generates:
         raise BadField(
             f"The bundle '{predictor.manifest.task}' answers one text; {len(body.messages)} messages came.",
@@ -98,25 +158,27 @@ def from_chat(body: ChatRequest, predictor: Predictor) -> Ask:
             "The last message is not the user's.", fix="End with a user message.", param="messages"
         )
     free = replace(sampling, schema=schema)
-    return Ask(predictor=predictor, sampling=free, messages=tuple(_message(m) for m in body.messages))
+    messages = tuple(_message(m) for m in body.messages)
+    return Asks((Ask(predictor=predictor, sampling=free, messages=messages),))
 
 
-def from_completion(body: CompletionRequest, predictor: Predictor) -> list[Ask]:
+def from_completion(body: CompletionRequest, predictor: Predictor) -> Asks:
     """One thing asked for each prompt: a prompt is an input, and the bundle's own prompt goes around it."""
     best_of = body.best_of if body.best_of not in (None, 1) else None
     _refuse(body, {"echo": body.echo, "suffix": body.suffix, "best_of": best_of})
     if predictor.choices is None and body.logprobs is not None:
         raise _unsupported("logprobs", "Only bundles that classify give log-probabilities here.")
     sampling = _sampling(predictor, body, body.max_tokens, stop=body.stops, seed=body.seed)
-    return [Ask(predictor=predictor, sampling=sampling, inputs=prompt) for prompt in body.prompts]
+    each = (Ask(predictor=predictor, sampling=sampling, inputs=prompt) for prompt in body.prompts)
+    return Asks(tuple(each))
 
 
-def from_generate(body: GenerateRequest, predictor: Predictor) -> Ask:
+def from_generate(body: GenerateRequest, predictor: Predictor) -> Asks:
     """The bundle's task where the instruction is its own or empty; otherwise the instruction as it came."""
     sampling = _sampling(predictor, body, body.max_new_tokens)
     own = predictor.manifest.prompt.instruction
     if not body.instruction or _same(body.instruction, own):
-        return Ask(predictor=predictor, sampling=sampling, inputs=body.input_text)
+        return Asks((Ask(predictor=predictor, sampling=sampling, inputs=body.input_text),))
     if predictor.choices is not None or not predictor.generates:
         raise BadField(
             f"The bundle '{predictor.manifest.task}' follows its own instruction alone.",
@@ -125,11 +187,12 @@ def from_generate(body: GenerateRequest, predictor: Predictor) -> Ask:
         )
     content = f"{body.instruction}\n\n{body.input_text}"
     free = replace(sampling, schema=None)
-    return Ask(predictor=predictor, sampling=free, messages=(Message(role="user", content=content),))
+    message = Message(role="user", content=content)
+    return Asks((Ask(predictor=predictor, sampling=free, messages=(message,)),))
 
 
-def classifiable(items: Sequence[str | Mapping[str, str]], predictor: Predictor) -> list[Inputs]:
-    """The items with their fields checked. Raises BadField when the bundle gives no labels."""
+def from_items(items: Sequence[str | Mapping[str, str]], predictor: Predictor) -> Batch:
+    """The items with their fields checked, as one batch. Raises BadField when the bundle gives no labels."""
     manifest = predictor.manifest
     if predictor.choices is None:
         raise BadField(
@@ -140,7 +203,7 @@ def classifiable(items: Sequence[str | Mapping[str, str]], predictor: Predictor)
     for number, item in enumerate(items):
         if not isinstance(item, str):
             _check_fields(item, manifest.inputs, f"input.{number}")
-    return list(items)
+    return Batch(predictor, tuple(items))
 
 
 def _check_fields(item: Mapping[str, str], wanted: Sequence[str], where: str) -> None:

@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id, the largest body, and nothing unexpected let out.
+"""The outermost layer of every request: its visit, the largest body, and nothing unexpected let out.
 
 Knows no route. Plain ASGI, because every request pays for it.
 """
@@ -11,27 +11,34 @@ import secrets
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from smallworks.errors import SmallworksError
 from smallworks.server import failures
+from smallworks.server.door import Door, header
+from smallworks.server.meters import Meters
+from smallworks.server.rules import Rules
 from smallworks.server.shapes import MAX_BODY
+from smallworks.server.visit import Visit
 
 REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
 
 
 class Edge:
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    """`scope["visit"]` is there for everything further in."""
+
+    def __init__(self, app: ASGIApp, *, door: Door, meters: Meters, rules: Rules) -> None:
+        self.app, self.door, self.meters, self.rules = app, door, meters, rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id, started, size = _request_id(scope), False, 0
+        visit = scope["visit"] = Visit(id=_request_id(scope), deadline=self.rules.deadline)
+        size = 0
 
         async def tell(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                visit.status = message["status"]
+                message["headers"] = [*message["headers"], *visit.headers()]
             await send(message)
 
         async def listen() -> Message:
@@ -43,23 +50,34 @@ class Edge:
             return message
 
         try:
-            if _content_length(scope) > MAX_BODY:
-                await failures.too_large()(scope, receive, tell)
-            else:
-                await self.app(scope, listen, tell)
+            await self._serve(scope, visit, listen, tell)
         except Exception as error:  # the last resort: answered in shape, logged without its message
-            if started:
+            if visit.status:
                 failures.log_unexpected(error)
             else:
-                await failures.unexpected(error)(scope, receive, tell)
+                await failures.answer(scope, error)(scope, receive, tell)
+        finally:
+            self.door.leave(visit)
+            self.meters.visited(scope, visit)
+
+    async def _serve(self, scope: Scope, visit: Visit, listen: Receive, tell: Send) -> None:
+        try:
+            self.door.enter(scope, visit)
+        except SmallworksError as error:
+            await failures.answer(scope, error)(scope, listen, tell)
+            return
+        if _content_length(scope) > MAX_BODY:
+            await failures.too_large(scope)(scope, listen, tell)
+        else:
+            await self.app(scope, listen, tell)
 
 
 def _request_id(scope: Scope) -> bytes:
     """The client's own id where it sent a plain one, so that its log and ours meet."""
-    sent: bytes = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    sent = header(scope, b"x-request-id")
     return sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(16).encode()
 
 
 def _content_length(scope: Scope) -> int:
-    sent = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    sent = header(scope, b"content-length")
     return int(sent) if sent.isdigit() else 0

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,11 +23,15 @@ from smallworks.engines.predictor import Predictor
 from smallworks.errors import BundleError, UserError
 from smallworks.evaluate.worker import replay
 from smallworks.server.app import create_app
+from smallworks.server.keys import KeyFile
+from smallworks.server.rules import Rules
 
 PROOF_ROWS = 4
 """Golden rows that an engine must answer as frozen before it serves."""
 DRAIN_SECONDS = 30
-"""How long answers that have begun may go on after SIGTERM."""
+"""How long answers that have begun may go on after SIGTERM; new requests are refused meanwhile."""
+CUT_SECONDS = 2
+"""How long those that are cut off then get to say so."""
 
 
 def announce(url: str) -> None:
@@ -39,23 +44,28 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
-    allow_remote: bool = False,
+    keys: Path | None = None,
+    open: bool = False,
+    rules: Rules | None = None,
     threads: int | None = None,
     on_ready: Callable[[str], None] = announce,
 ) -> None:
     """Serve bundles until SIGINT or SIGTERM; answers that have begun are finished first.
 
-    The first bundle is the default model. `port` 0 takes a free one. Raises UserError for an address
-    that cannot be had, before any model is loaded, and BundleError for a bundle that does not verify.
+    The first bundle is the default model. `port` 0 takes a free one. `keys` is the file of those that may
+    ask; `open` lets everybody who reaches the address. Raises UserError for an address that cannot be had
+    or would be open unasked, before any model is loaded, and BundleError for a bundle that does not verify.
     """
     if not paths:
         raise UserError("No bundle to serve.", fix="Name one: smallworks serve BUNDLE")
-    if not allow_remote:
-        _refuse_remote(host)
+    local = _is_loopback(host)
+    _check_openness(host, local=local, keys=keys, open=open)
     with listen(host, port) as listener, ExitStack() as stack:
+        file = stack.enter_context(KeyFile(keys)) if keys else None
         loaded = [stack.enter_context(open_proven(path, threads)) for path in paths]
         bundles = named(paths, loaded)
-        app = create_app(bundles, default=next(iter(bundles)))
+        default = next(iter(bundles))
+        app = create_app(bundles, default=default, keys=file, rules=rules or Rules(), local=local)
         _Server(app, on_ready).run([listener])
 
 
@@ -105,8 +115,8 @@ def background(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator
             # The socket listens already: a client that comes before the loop runs waits for it.
             yield _url(listener)
         finally:
-            server.should_exit = True
-            thread.join(timeout=DRAIN_SECONDS)
+            server.drain()
+            thread.join(timeout=DRAIN_SECONDS + CUT_SECONDS)
 
 
 @contextmanager
@@ -142,18 +152,25 @@ def _no_port(host: str, port: int, error: Exception) -> UserError:
     return UserError(f"Cannot listen on {host}, port {port}: {error}.", fix="Choose another: --port 8000")
 
 
-def _refuse_remote(host: str) -> None:
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+def _check_openness(host: str, *, local: bool, keys: Path | None, open: bool) -> None:
+    if keys and open:
         raise UserError(
-            f"'{host}' can be reached from other machines, and this server has no keys.",
-            fix="Serve on 127.0.0.1 behind a gateway, or say it twice: --allow-remote",
+            f"'{keys}' says who may ask, and --open says everybody.",
+            fix="Leave out one of --keys and --open.",
         )
+    if not (local or keys or open):
+        raise UserError(
+            f"'{host}' can be reached from other machines, and no keys are asked for.",
+            fix="Ask for them: smallworks keys add NAME --file keys.sqlite, then --keys keys.sqlite. "
+            "Or let everybody in: --open",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _url(listener: socket.socket) -> str:
@@ -162,7 +179,11 @@ def _url(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it answers, and returns after a signal instead of dying of it."""
+    """uvicorn that says when it answers, drains on a signal, and returns instead of dying of it.
+
+    While it drains it still listens, so that a new request gets a 503 and its reason, not a refused
+    connection; a second signal ends it at once.
+    """
 
     def __init__(self, app: FastAPI, on_ready: Callable[[str], None]) -> None:
         super().__init__(
@@ -174,16 +195,29 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 ws="none",
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                timeout_graceful_shutdown=CUT_SECONDS,
             )
         )
         self._on_ready = on_ready
+        self._door = app.state.door
+        self._until: float | None = None
+
+    def drain(self) -> None:
+        """Take no new requests, and end when those inside are answered or out of time."""
+        self._door.draining = True
+        self._until = time.monotonic() + DRAIN_SECONDS
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
             self._on_ready(_url(listener))
 
+    async def on_tick(self, counter: int) -> bool:
+        if self._until is not None and (not self._door.inside or time.monotonic() > self._until):
+            return True
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        if self._until is not None:
+            self.should_exit = self.force_exit = True
+        self.drain()

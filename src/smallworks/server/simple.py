@@ -1,4 +1,4 @@
-"""The routes without ceremony: /healthz, /generate as in the common FastAPI tutorial, /v1/classify."""
+"""The routes without ceremony: probes, /metrics, /generate as in FastAPI tutorials, /v1/classify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smallworks.server import ask
+from smallworks.server import ask, meters
 from smallworks.server.reply import reply
 from smallworks.server.room import Room
 from smallworks.server.shapes import ClassifyRequest, GenerateRequest
@@ -19,11 +19,22 @@ async def healthz(request: Request) -> Response:
     return reply({"status": "ok"})
 
 
+async def ready(request: Request) -> Response:
+    """200 while new requests are taken, 503 once the server is ending."""
+    draining = request.app.state.door.draining
+    return reply({"status": "draining" if draining else "ok"}, 503 if draining else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """Counts and times for Prometheus."""
+    return Response(request.app.state.meters.text(), media_type=meters.CONTENT_TYPE)
+
+
 async def generate(request: Request, body: GenerateRequest) -> Response:
     """`output` is the answer; a classification brings `probabilities` too."""
     room: Room = request.app.state.room
-    _, predictor = room.find(body.model)
-    answer = await room.run(request, predictor, ask.from_generate(body, predictor).answer)
+    _, served = room.find(request.scope["visit"], body.model)
+    (answer,) = await room.run(request, served, ask.from_generate(body, served.predictor))
     extra = {} if answer.probabilities is None else {"probabilities": answer.probabilities}
     return reply({"output": answer.text, **extra})
 
@@ -31,9 +42,8 @@ async def generate(request: Request, body: GenerateRequest) -> Response:
 async def classify(request: Request, body: ClassifyRequest) -> Response:
     """Label and probabilities of each item; the items are scored as one batch."""
     room: Room = request.app.state.room
-    name, predictor = room.find(body.model)
-    items = ask.classifiable(body.items, predictor)
-    answers = await room.run(request, predictor, lambda cancel: predictor.answers(items))
+    name, served = room.find(request.scope["visit"], body.model)
+    answers = await room.run(request, served, ask.from_items(body.items, served.predictor))
     data = [_labelled(index, answer) for index, answer in enumerate(answers)]
     return reply({"object": "list", "model": name, "data": data, "usage": usage(answers)})
 

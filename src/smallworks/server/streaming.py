@@ -20,7 +20,7 @@ from smallworks.server.wording import Wording, event
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-async def begin(pieces: Pieces[Piece], wording: Wording) -> Response:
+async def begin(pieces: Pieces, wording: Wording) -> Response:
     """The response, once the first piece is there. Raises what the engine raised until then."""
     try:
         first = await pieces.take()
@@ -33,7 +33,7 @@ async def begin(pieces: Pieces[Piece], wording: Wording) -> Response:
 class EventStream(Response):
     media_type = "text/event-stream"
 
-    def __init__(self, first: list[Piece], pieces: Pieces[Piece], wording: Wording) -> None:
+    def __init__(self, first: list[Piece], pieces: Pieces, wording: Wording) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._first, self._pieces, self._wording = first, pieces, wording
@@ -42,13 +42,13 @@ class EventStream(Response):
         start: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         try:
             await send(start)
-            async for events in self._events():
+            async for events in self._events(scope):
                 await send({"type": "http.response.body", "body": events, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
             self._pieces.close()
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self, scope: Scope) -> AsyncIterator[bytes]:
         batch, answers, lead = self._first, [], self._wording.opening()
         try:
             while batch:
@@ -57,6 +57,6 @@ class EventStream(Response):
                 lead, batch = b"", await self._pieces.take()
             yield lead + self._wording.closing(answers)
         except failures.ClientGone:
-            return
+            scope["visit"].error = "client_gone"
         except Exception as error:  # the status line is out: the failure is told in the stream
-            yield event(failures.payload(error))
+            yield event(failures.in_stream(scope, error))

@@ -1,0 +1,100 @@
+"""What the server counts, for Prometheus at /metrics: bundles, routes, codes; never what was said.
+
+Requests are counted when their last byte is out; tokens, labels and times of the engine when its work has
+ended, so that an answer that nobody waited for is counted too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from starlette.types import Scope
+
+from smallworks.server.line import Line
+from smallworks.server.visit import Visit
+from smallworks.types import Answer
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+
+
+class Meters:
+    """Of one application; several in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._seen: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.requests = self._counter("requests", "Requests answered.", "route", "status")
+        self.errors = self._counter("errors", "Requests that failed, by the code of the error.", "code")
+        self.tokens_in = self._counter("tokens_in", "Tokens of prompts.")
+        self.tokens_out = self._counter("tokens_out", "Tokens of answers.")
+        self.labels = self._counter("labels", "Labels given.", "label")
+        self.seconds = self._times("request", "From arrival to the last byte.", SECONDS, "route")
+        self.queue = self._times("queue", "In line, before the engine took it up.", SECONDS)
+        self.first = self._times("first_token", "From arrival in line to the first piece.", SECONDS)
+        self.token = self._times("token", "A token after the first, streamed.", TOKEN_SECONDS)
+        self.waiting = self._gauge("waiting", "Requests in line.")
+        self.held = self._gauge("held_tokens", "Tokens that requests inside may take.")
+        self.age = self._gauge("oldest_waiting_seconds", "Age of the oldest request in line.")
+
+    def bundle(self, name: str, line: Line) -> BundleMeters:
+        self.waiting.labels(name).set_function(line.waiting)
+        self.held.labels(name).set_function(line.tokens)
+        self.age.labels(name).set_function(line.age)
+        return BundleMeters(self, name)
+
+    def visited(self, scope: Scope, visit: Visit) -> None:
+        """Count a request that is over. A path that is no route has none, whatever a stranger asks for."""
+        if not visit.inside and not visit.error:
+            return
+        which = visit.bundle, getattr(scope.get("endpoint"), "__name__", "none"), visit.status
+        if which not in self._seen:
+            self._seen[which] = self.requests.labels(*which), self.seconds.labels(*which[:2])
+        count, seconds = self._seen[which]
+        count.inc()
+        seconds.observe(visit.taken())
+        if visit.error:
+            self.errors.labels(visit.bundle, visit.error).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"smallworks_{name}", what, ("bundle", *labels), registry=self.registry)
+
+    def _gauge(self, name: str, what: str) -> Gauge:
+        return Gauge(f"smallworks_{name}", what, ("bundle",), registry=self.registry)
+
+    def _times(self, name: str, what: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        names, own = ("bundle", *labels), self.registry
+        return Histogram(f"smallworks_{name}_seconds", what, names, buckets=buckets, registry=own)
+
+
+class BundleMeters:
+    """Of one bundle. Safe to share between threads."""
+
+    def __init__(self, meters: Meters, name: str) -> None:
+        self._name, self._labels = name, meters.labels
+        self._queue, self._first, self._token = (
+            each.labels(name) for each in (meters.queue, meters.first, meters.token)
+        )
+        self._in, self._out = meters.tokens_in.labels(name), meters.tokens_out.labels(name)
+
+    def waited(self, seconds: float) -> None:
+        self._queue.observe(seconds)
+
+    def streamed(self, first: float, rest: float, tokens: int) -> None:
+        """Seconds to the first piece, and from it to the last of `tokens`."""
+        self._first.observe(first)
+        if tokens > 1:
+            self._token.observe(rest / (tokens - 1))
+
+    def answered(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            self._in.inc(answer.tokens_in)
+            self._out.inc(answer.tokens_out)
+            if answer.probabilities is not None:
+                self._labels.labels(self._name, answer.text).inc()
