@@ -94,6 +94,7 @@ def test_every_key_arrives(folder: Path) -> None:
         ('"Name the kind."', '"Name."\nlabels = ["a"]', "two different labels"),
         ('"Name the kind."', '"Name."\nlabels = [1, 2]', "labels [1, 2] texts"),
         ('"Name the kind."', "\"Name.\"\nschema = '{}'", "schema no meaning 'classify' extract"),
+        ('"Name the kind."', '"Name."\nrefusal = "No."', "refusal no meaning 'classify' answer"),
         ('"Name the kind."', "Name the kind.", "TOML line 5"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_dry_run_names_every_candidate_and_computes_nothing(
     folder = tmp_path / "tickets"
     shutil.copytree(starter.TASKS["tickets"], folder)
     document = said(capsys, "build", folder, "--dry-run", "--json")
-    assert len(document["candidates"]) == 13
+    assert len(document["candidates"]) == 16
     assert document["seconds"] > 0 and document["memory_bytes"] > 0
     assert not (folder / ".smallworks").exists()
 

@@ -170,7 +170,17 @@ def test_language_models_from_zero_shot_to_four_bits(
     short = dataclasses.replace(task, build=dataclasses.replace(task.build, epochs=1.0))
     table = build(short, Options(only=("lm-*",), base=str(tiny_folder)))
     assert {r.name: r.skipped for r in table.rows if r.skipped} == {}
-    assert len(table.rows) == 9
+    assert len(table.rows) == 12
     for r in table.rows:
         assert r.parity.ids_equal == r.parity.rows == 24, r.name
         assert r.parity.holds, (r.name, r.parity)
+    whole(row(table, "lm-full").bundle, tiny_folder)
+
+
+def whole(path: Path, base: Path) -> None:
+    """A model that was tuned whole refers to no base: every weight it answers with is its own."""
+    bundle, parity = examine.verify(path)
+    assert bundle.manifest.base is None and bundle.manifest.adapter is None
+    assert "model/model.safetensors" in bundle.manifest.files
+    assert bundle.manifest.lineage["base"] == str(base) and bundle.manifest.lineage["method"] == "full"
+    assert parity.texts_equal == parity.rows == 24

@@ -37,7 +37,8 @@ def test_every_key_is_shown_and_true_when_uncommented(tmp_path: Path, kind: Kind
     lines = path.read_text(encoding="utf-8").splitlines()
     shown = [line.removeprefix("# ") for line in lines if " = " in line or line.lstrip("# ").startswith("[")]
     sections = tomllib.loads("\n".join(shown))
-    special = {"labels", "schema"} - {"classify": {"labels"}, "extract": {"schema"}}.get(kind, set())
+    own = {"classify": {"labels"}, "extract": {"schema"}, "answer": {"refusal"}}
+    special = {"labels", "schema", "refusal"} - own.get(kind, set())
     assert sections.keys() == SECTIONS.keys()
     for name, keys in SECTIONS.items():
         assert sections[name].keys() == keys.keys() - special, name

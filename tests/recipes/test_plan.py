@@ -14,7 +14,7 @@ from smallworks.data import Splits
 from smallworks.data.report import DataReport
 from smallworks.engines.base import BaseModel
 from smallworks.errors import UserError
-from smallworks.recipes.plan import CANDIDATES, Planned, engine, family, plan, select
+from smallworks.recipes.plan import CANDIDATES, MOST_TUNED_WHOLE, Planned, engine, family, plan, select
 from smallworks.types import DataFiles, Example, ExampleId, Flagship, Targets, Task
 
 ROWS = tuple(Example(id=ExampleId(str(i)), inputs={"x": "some words"}, output="a") for i in range(10))
@@ -53,7 +53,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
         ((), (), CANDIDATES),
         (("majority", "linear"), (), ("majority", "linear")),
         (("linear", "majority"), (), ("majority", "linear")),
-        (("lm-*",), ("*-q?_0",), ("lm-zero", "lm-few", "lm-lora")),
+        (("lm-*",), ("*-q?_0",), ("lm-zero", "lm-few", "lm-lora", "lm-full")),
         (("lm-lora*",), (), ("lm-lora", "lm-lora-q8_0", "lm-lora-q4_0")),
         ((), ("lm-*", "fused", "flagship"), ("majority", "linear")),
     ],
@@ -79,7 +79,7 @@ def test_a_name_that_is_no_candidate_gets_the_nearest(pattern: str, offered: str
 
 def test_the_whole_table_is_planned() -> None:
     names = planned()
-    assert tuple(names) == CANDIDATES and len(CANDIDATES) == 13
+    assert tuple(names) == CANDIDATES and len(CANDIDATES) == 16
     assert {name for name, p in names.items() if p.skipped} <= {"flagship", "fused"}
 
 
@@ -90,6 +90,8 @@ def test_the_whole_table_is_planned() -> None:
         ("fused", "fused", "onnx"),
         ("lm-few", "lm-few", "transformers"),
         ("lm-lora-q4_0", "lm-lora", "llamacpp"),
+        ("lm-full", "lm-full", "transformers"),
+        ("lm-full-q8_0", "lm-full", "llamacpp"),
         ("flagship", "flagship", "http"),
     ],
 )
@@ -101,6 +103,25 @@ def test_a_gguf_base_answers_but_is_not_tuned() -> None:
     names = planned(base=GGUF)
     assert names["lm-zero"].skipped is None and names["lm-zero"].engine == "llamacpp"
     assert "GGUF" in (names["lm-lora"].skipped or "") and "GGUF" in (names["lm-zero-q8_0"].skipped or "")
+
+
+def test_only_a_small_base_is_tuned_whole() -> None:
+    most = replace(FOLDER, parameters=MOST_TUNED_WHOLE)
+    assert planned(base=most)["lm-full"].skipped is None
+    over = planned(base=replace(FOLDER, parameters=1_100_000_000))
+    assert over["lm-full"].skipped == over["lm-full-q8_0"].skipped
+    assert "1,100 million parameters; up to 200 million" in (over["lm-full"].skipped or "")
+    assert over["lm-lora"].skipped is None
+
+
+def test_few_rows_are_planned_with_the_epochs_that_the_tuning_gives_them() -> None:
+    few = replace(SPLITS, train=ROWS * 4)
+    ruled = {p.name: p for p in plan(TASK, few, FOLDER, embedder=None)}
+    asked = replace(TASK, build=replace(TASK.build, epochs=10))
+    assert (
+        ruled["lm-lora"].seconds
+        == {p.name: p for p in plan(asked, few, FOLDER, embedder=None)}["lm-lora"].seconds
+    )
 
 
 def test_labels_are_for_labelling() -> None:
@@ -115,7 +136,7 @@ def test_labels_are_for_labelling() -> None:
         ("sklearn", ("linear", "fused"), "eval"),
         ("onnxruntime", ("fused",), "eval"),
         ("torch", ("lm-zero", "lm-lora", "fused"), "train"),
-        ("peft", ("lm-lora", "lm-lora-q8_0"), "train"),
+        ("peft", ("lm-lora", "lm-lora-q8_0", "lm-full-q4_0"), "train"),
     ],
 )
 def test_a_missing_library_is_a_reason_with_its_extra(
@@ -140,6 +161,7 @@ def test_what_is_not_named_is_a_reason_with_the_way_to_name_it() -> None:
 def test_estimates_grow_with_the_work() -> None:
     small, large = planned(), planned(base=replace(FOLDER, parameters=10**9))
     assert large["lm-lora"].seconds > large["lm-zero"].seconds > small["lm-zero"].seconds > 0
+    assert small["lm-full"].memory_bytes > small["lm-lora"].memory_bytes > small["lm-zero"].memory_bytes
     assert large["lm-zero"].memory_bytes > 4e9 > small["lm-zero"].memory_bytes
     assert small["majority"].seconds < 10
     assert all(p.seconds == 0 and p.memory_bytes == 0 for p in small.values() if p.skipped)

@@ -273,6 +273,14 @@ def test_classes_and_confusions_are_of_the_chosen_one(tmp_path: Path) -> None:
     assert words(page).count("Commonest confusions") == 1
 
 
+def test_the_chosen_ones_probabilities_are_drawn_where_there_are_any(tmp_path: Path) -> None:
+    task, splits, table = a_build(tmp_path)
+    page = render(task, splits, table, tmp_path)
+    assert "How far to trust its probabilities" in page and "share right against confidence" in page
+    bare = replace(table, chosen_name="majority")
+    assert "How far to trust" not in render(task, splits, bare, tmp_path)
+
+
 def test_many_classes_get_pairs_but_no_heat_table(tmp_path: Path) -> None:
     task = a_task(tmp_path, at_least=0.5)
     splits = some_splits(labels=[f"intent_{i}" for i in range(40)])
@@ -313,7 +321,7 @@ def test_a_table_with_nothing_measured_says_so(tmp_path: Path) -> None:
 
 def test_the_picture_marks_choice_target_limit_and_flagship(tmp_path: Path) -> None:
     page = render(*a_build(tmp_path, p95_ms=20.0), tmp_path)
-    assert page.count("<svg") == 2 and page.count('class="ring"') == 2
+    assert page.count("<svg") == 3 and page.count('class="ring"') == 2
     for said in (
         "linear · chosen",
         "target 0.8",

@@ -81,7 +81,8 @@ def test_rows_are_written_once_and_whole(shop: Workshop) -> None:
     before = path.stat().st_mtime_ns
     assert shop.write_rows("train", shop.splits.train) == path and path.stat().st_mtime_ns == before
     rows = list(files.read_jsonl(path))
-    assert len(rows) == 50 and rows[3] == {"id": "r3", "inputs": {"text": "é 3"}, "output": "a", "row": 3}
+    third = {"id": "r3", "inputs": {"text": "é 3"}, "output": "a", "row": 3, "group": ""}
+    assert len(rows) == 50 and rows[3] == third
 
 
 def test_baselines_are_fitted_on_everything_but_the_test(shop: Workshop) -> None:

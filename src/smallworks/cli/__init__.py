@@ -21,13 +21,17 @@ COMMANDS = {
     "init": "Write a new task folder: a commented task.toml and a place for the data.",
     "data": "Check rows, clean them of duplicates, leaks and personal data, split them.",
     "build": "Measure every candidate for a task, choose one, freeze it, report.",
+    "tune": "Tune and freeze one language model candidate; shows what it will learn from first.",
     "generate": "One answer from a bundle or a base model.",
     "chat": "Talk with a language model, streaming.",
     "evaluate": "Measure a bundle on labelled rows.",
     "compare": "Two bundles on the same rows, paired.",
     "gate": "Pass, fail or undecided, for CI: good enough, or no worse than another?",
     "verify": "Prove that a bundle is what was frozen and answers as its golden rows say.",
+    "quantize": "Smaller forms of a bundle, frozen and measured against it.",
+    "export": "A folder for transformers, llama.cpp, Ollama, ONNX or Docker, to use without Smallworks.",
     "serve": "Serve bundles behind an OpenAI-shaped API.",
+    "keys": "Keys for the server: add, list, revoke.",
     "doctor": "What this machine has, and what each missing extra would give.",
 }
 

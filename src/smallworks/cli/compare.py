@@ -38,7 +38,8 @@ def compare(
         f"B  {b}\n",
         f"{done.metric}  A {done.a.value:.4f} [{done.a.low:.4f}, {done.a.high:.4f}]",
         f"{'':{len(done.metric)}}  B {done.b.value:.4f} [{done.b.low:.4f}, {done.b.high:.4f}]",
-        f"B − A  {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}] on {d.n:,} rows",
+        f"B − A  {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}] on {d.n:,} rows"
+        + (f" in {d.groups:,} groups" if d.groups else ""),
         f"A alone right on {done.only_a}, B alone on {done.only_b}; {done.test}, p = {done.p_value:.4g}",
     )
     for line in lines:

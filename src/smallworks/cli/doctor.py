@@ -28,7 +28,7 @@ EXTRAS = (
     Extra(
         name="train",
         libraries=("torch", "transformers", "trl", "peft", "accelerate", "datasets", "llguidance"),
-        gives="the reference engine and LoRA tuning (lm-zero, lm-few, lm-lora)",
+        gives="the reference engine and tuning (lm-zero, lm-few, lm-lora, lm-full)",
     ),
     Extra(
         name="eval",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table as Grid
 
 from smallworks.bundle import open_bundle
 from smallworks.cli import talk
-from smallworks.recipes import examine
+from smallworks.evaluate.abstention import Abstention
+from smallworks.recipes import examine, figures
+from smallworks.types import Estimate
 
 
 def evaluate(
@@ -34,19 +38,11 @@ def evaluate(
     for notice in seen.notices:
         talk.remark(f"{notice.severity}  {escape(notice.sentence)}")
     if json:
-        calibration = asdict(seen.calibration) if seen.calibration else None
-        document = {"bundle": str(bundle), **seen.scorecard, "calibration": calibration}
-        talk.print_json({**document, "parity": seen.parity})
+        talk.print_json(_document(bundle, seen))
         return
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    for name in ("metric", "value", "95 % interval", "rows"):
-        grid.add_column(name, justify="left" if name == "metric" else "right")
-    metrics = seen.scorecard["metrics"]
-    for name, e in metrics.items():
-        if name.endswith("_lenient") and e == metrics[name.removesuffix("_lenient")]:
-            continue
-        grid.add_row(name, f"{e['value']:.4f}", f"{e['low']:.4f}–{e['high']:.4f}", str(e["n"]))
-    talk.out.print(grid)
+    _show_metrics(seen.scorecard["metrics"])
+    if seen.abstention:
+        _show_abstention(seen.abstention)
     latency = seen.scorecard["latency"]
     talk.out.print(
         f"\nlatency p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f}; "
@@ -67,3 +63,40 @@ def evaluate(
         talk.out.print(
             f"{state} with its golden rows (token ids equal on {equal} of {rows})", highlight=False
         )
+
+
+def _document(bundle: Path, seen: examine.Examination) -> dict[str, Any]:
+    return {
+        "bundle": str(bundle),
+        **seen.scorecard,
+        "calibration": asdict(seen.calibration) if seen.calibration else None,
+        "abstention": asdict(seen.abstention) if seen.abstention else None,
+        "parity": seen.parity,
+    }
+
+
+def _show_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Lenient metrics that equal the strict ones are left out."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    for name in ("metric", "value", "95 % interval", "rows"):
+        grid.add_column(name, justify="left" if name == "metric" else "right")
+    for name, e in metrics.items():
+        if name.endswith("_lenient") and e == metrics[name.removesuffix("_lenient")]:
+            continue
+        grid.add_row(name, f"{e['value']:.4f}", f"{e['low']:.4f}–{e['high']:.4f}", str(e["n"]))
+    talk.out.print(grid)
+    first = Estimate(**next(iter(metrics.values())))
+    if first.groups:
+        talk.say(f"\n{figures.grouped(first)}", style="dim")
+
+
+def _show_abstention(seen: Abstention) -> None:
+    """Counts of rows: what there was to answer with, and what was done."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("")
+    for name in ("answered", "abstained"):
+        grid.add_column(name, justify="right")
+    for name, rows in (("answerable", seen.answerable), ("unanswerable", seen.unanswerable)):
+        grid.add_row(name, f"{rows.answered:,}", f"{rows.abstained:,}")
+    talk.out.print()
+    talk.out.print(grid)

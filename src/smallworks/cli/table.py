@@ -7,6 +7,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smallworks.cli.talk import out, remark, say
+from smallworks.recipes import figures
 from smallworks.types import Row, Table
 
 WIDE = 112
@@ -29,6 +30,9 @@ def show(table: Table) -> None:
             cells = _cells(row, chosen=row.name == table.chosen_name)
             grid.add_row(*(cells if wide else cells[:5] + cells[-1:]))
     out.print(grid)
+    grouped = next((row.metric for row in table.rows if row.metric and row.metric.groups), None)
+    if grouped:
+        say(f"\n{figures.grouped(grouped)}", style="dim")
     skipped = [row for row in table.rows if row.skipped]
     if skipped:
         out.print("\nnot measured here", style="bold")

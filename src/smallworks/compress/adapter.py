@@ -16,12 +16,12 @@ import numpy as np
 
 from smallworks import files
 from smallworks.compress.weights import Dtype, Weights, write
+from smallworks.engines.shape import companions
 from smallworks.errors import ModelError
 from smallworks.seams import Progress
 
 SMALL = 200 * 2**20
 """Bytes of float32 weights up to which a merged model is saved in float32."""
-COPIED = (".json", ".jinja", ".model", ".txt")
 _PREFIX = "base_model.model."
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "use_dora": (None, False),
@@ -92,9 +92,8 @@ def merge(base: Path, folder: Path, out: Path, progress: Progress) -> Path:
     plan = _plan(weights)
     with files.atomic_folder(out) as draft:
         write(draft / "model.safetensors", plan, _merged(weights, adapter, plan, progress))
-        for path in base.iterdir():
-            if path.suffix in COPIED and "safetensors" not in path.name and path.name != "config.json":
-                files.link_or_copy(path, draft / path.name)
+        for path in companions(base):
+            files.link_or_copy(path, draft / path.name)
         config.pop("torch_dtype", None)
         files.write_json(draft / "config.json", {**config, "dtype": _dtype(plan)})
     return out

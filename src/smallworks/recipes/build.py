@@ -84,7 +84,7 @@ def build(task: Task, options: Options = Options(), *, progress: Progress = sile
 
 
 def _build(task: Task, options: Options, found: Survey, progress: Progress) -> Table:
-    shop, planned = _prepare(task, options, found, progress)
+    shop, planned = prepare(task, options, found, progress)
     rows = judge_together([_row(shop, p) for p in planned], task.targets)
     chosen, why = choose(rows, task.targets, lambda best, others: _against(shop, best, others))
     table = Table(
@@ -103,10 +103,10 @@ def _build(task: Task, options: Options, found: Survey, progress: Progress) -> T
     return table
 
 
-def _prepare(
+def prepare(
     task: Task, options: Options, found: Survey, progress: Progress
 ) -> tuple[Workshop, tuple[Planned, ...]]:
-    """Read and check the data, and plan."""
+    """Read and check the data, and plan: the workshop with all that was found, and every candidate."""
     start = time.perf_counter()
     progress("data", 0, 0, "reading and checking")
     splits = data.load(task, progress)

@@ -79,7 +79,7 @@ def _build(task: Task, table: Table, out: Path) -> str:
     if set(names) != set(CANDIDATES):
         words += ["--only", ",".join(names)]
     manifests = _manifests(table)
-    base = next((str(m["base"]["ref"]) for m in manifests if m.get("base")), None)
+    base = next((ref for m in manifests if (ref := _base(m))), None)
     if base and base != (task.build.base or "starter"):
         words += ["--base", base]
     embedder = next((str(m["lineage"]["embedder"]) for m in manifests if "embedder" in m["lineage"]), None)
@@ -92,6 +92,12 @@ def _manifests(table: Table) -> list[dict[str, Any]]:
     """What the bundles of this table say of themselves."""
     paths = [row.bundle / MANIFEST for row in table.rows if row.bundle]
     return [files.read_json(path) for path in paths if path.is_file()]
+
+
+def _base(manifest: dict[str, Any]) -> str | None:
+    """The base that a bundle refers to, or that its own weights were tuned from."""
+    pinned, tuned = manifest.get("base"), manifest["lineage"].get("base")
+    return str(pinned["ref"]) if pinned else tuned
 
 
 def _curl(model: str, question: str) -> str:

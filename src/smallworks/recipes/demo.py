@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from smallworks.types import Table, Task
 QUESTION = "Is it normal that my invoice totals double every time I refresh the page?"
 START_SECONDS = 60.0
 
-SLOW = ("lm-few-q*",)
-"""Left out for time: long uncached prompts in llama.cpp, a third of the whole demo."""
+SLOW = ("lm-few-q*", "lm-full*")
+"""Left out for time: long uncached prompts in llama.cpp, a third of the whole demo, and a second tuning."""
+EPOCHS = 3.0
+"""For time as well: a build of one's own gives so few rows ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class Asked:
 def demonstrate(folder: Path, *, progress: Progress = silent) -> tuple[Task, Table]:
     """Lay out the sample task in `folder` and build it."""
     task = lay_out("tickets", folder)
-    return task, build(task, Options(skip=SLOW), progress=progress)
+    quick = replace(task, build=replace(task.build, epochs=EPOCHS))
+    return task, build(quick, Options(skip=SLOW), progress=progress)
 
 
 def ask(table: Table, question: str = QUESTION) -> Asked:
@@ -75,7 +78,8 @@ def curl_line(model: str, question: str, port: int = 8000) -> str:
 def served(bundle: Path) -> Iterator[str]:
     """`smallworks serve` on a free loopback port, ready to answer; ended on leaving."""
     port = _free_port()
-    command = [sys.executable, "-P", "-m", "smallworks.cli", "serve", str(bundle), "--port", str(port)]
+    program = [sys.executable, "-P", "-m", "smallworks.cli"]
+    command = [*program, "serve", str(bundle), "--port", str(port), "--open"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         _wait(process, f"http://127.0.0.1:{port}/healthz")

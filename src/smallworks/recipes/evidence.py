@@ -1,4 +1,4 @@
-"""What the chosen candidate got right and wrong: its classes, its confusions, its worst rows.
+"""What the chosen candidate got right and wrong: its classes, confusions, probabilities, worst rows.
 
 Knows records and examples; knows nothing of pages.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from smallworks.data import Splits
 from smallworks.data.report import shorten
 from smallworks.evaluate import records
+from smallworks.evaluate.calibration import Reliability, reliability
 from smallworks.evaluate.confusion import UNPARSED, confusion_counts, confusions
 from smallworks.evaluate.metrics import METRICS
 from smallworks.types import Record, Row, Task
@@ -65,6 +66,7 @@ class Evidence:
     left_out: int = 0
     heat: Heat | None = None
     confusions: tuple[tuple[str, str, int], ...] = ()
+    reliability: Reliability | None = None
     worst: tuple[Mistake, ...] = ()
     wrong: int = 0
     rows: int = 0
@@ -87,6 +89,7 @@ def gather(task: Task, splits: Splits, row: Row | None) -> Evidence:
         left_out=left_out,
         heat=_heat(done) if classify else None,
         confusions=tuple(confusions(done, MOST_CONFUSIONS)) if classify else (),
+        reliability=reliability(done),
         worst=_worst(wrong[:WORST], splits),
         wrong=len(wrong),
         rows=len(done),

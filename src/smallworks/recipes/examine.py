@@ -10,22 +10,35 @@ from typing import Any
 
 from smallworks import child, data, taskfile
 from smallworks.bundle import Bundle, open_bundle
+from smallworks.data.read import read_rows
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.errors import DataError
 from smallworks.evaluate import records
+from smallworks.evaluate.abstention import Abstention, abstention
 from smallworks.evaluate.calibration import Reliability, reliability
 from smallworks.evaluate.compare import compare as compare_records
 from smallworks.evaluate.metrics import kind_of
 from smallworks.evaluate.worker import replay, write_examples
 from smallworks.seams import Progress, silent
-from smallworks.types import Comparison, DataFiles, Example, Kind, Parity, Record, Targets, Task
+from smallworks.types import (
+    REFUSAL,
+    Columns,
+    Comparison,
+    DataFiles,
+    Example,
+    Kind,
+    Parity,
+    Record,
+    Targets,
+    Task,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
     """`scorecard` as JSON (metrics with intervals, latency, memory), and one record a row.
 
-    `calibration` is None where the answers have no probabilities.
+    `calibration` is None where the answers have no probabilities, `abstention` for other kinds than `answer`.
     """
 
     bundle: Bundle
@@ -33,6 +46,7 @@ class Examination:
     parity: Mapping[str, Any] | None
     records: tuple[Record, ...]
     calibration: Reliability | None
+    abstention: Abstention | None = None
     notices: tuple[data.Notice, ...] = ()
 
 
@@ -52,6 +66,7 @@ def evaluate(
                 "rows": listed,
                 "labels": labels_of(bundle),
                 "schema": bundle.manifest.prompt.schema or task.schema,
+                "refusal": task.refusal,
                 "records": kept,
             },
             progress=progress,
@@ -63,6 +78,7 @@ def evaluate(
         parity=result["parity"],
         records=done,
         calibration=reliability(done),
+        abstention=abstention(done),
         notices=notices,
     )
 
@@ -88,7 +104,7 @@ def labelled_rows(
 ) -> tuple[Task, tuple[Example, ...], tuple[data.Notice, ...]]:
     """The rows to measure on. Raises DataError when none are named and the bundle's task is not beside it."""
     if rows is None:
-        home = bundle.path.resolve().parent.parent
+        home = _home(bundle)
         if not (home / taskfile.FILE_NAME).is_file():
             raise DataError(
                 f"No rows were named, and '{home}' holds no {taskfile.FILE_NAME}.",
@@ -109,19 +125,32 @@ def labels_of(bundle: Bundle) -> tuple[str, ...]:
     return choices.labels if choices else ()
 
 
+def _home(bundle: Bundle) -> Path:
+    """The folder of the task that built it, unless the bundle was moved."""
+    return bundle.path.resolve().parent.parent
+
+
 def _task_of(bundle: Bundle, rows: Path) -> Task:
     """The task that a bundle was made for, as far as reading rows needs it."""
-    manifest = bundle.manifest
+    manifest, home = bundle.manifest, _home(bundle)
+    asked = manifest.kind == "answer" and (home / taskfile.FILE_NAME).is_file()
     return Task(
         name=manifest.task,
         kind=manifest.kind,
         instruction=manifest.prompt.instruction,
         folder=rows.parent,
-        data=DataFiles(train=rows, columns=replace(manifest.columns, id=None, tags=None)),
+        data=DataFiles(train=rows, columns=_columns(manifest.columns, rows)),
         targets=Targets(metric=taskfile.METRICS[manifest.kind][0]),
         labels=labels_of(bundle),
         schema=manifest.prompt.schema,
+        refusal=taskfile.load_task(home).refusal if asked else REFUSAL,
     )
+
+
+def _columns(named: Columns, rows: Path) -> Columns:
+    """The task's columns, as far as new rows must have them: groups count where the file names them."""
+    _, first = next(iter(read_rows(rows)), (0, {}))
+    return replace(named, id=None, tags=None, group=named.group if named.group in first else None)
 
 
 def asked(*paths: Path, rows: Path | None) -> tuple[Kind, Targets]:
@@ -139,7 +168,7 @@ def asked(*paths: Path, rows: Path | None) -> tuple[Kind, Targets]:
         kind = kind_of(records.read(paths[0]))
         return kind, Targets(metric=taskfile.METRICS[kind][0])
     kind = bundle.manifest.kind
-    home = rows if rows and rows.is_dir() else bundle.path.resolve().parent.parent
+    home = rows if rows and rows.is_dir() else _home(bundle)
     if (home / taskfile.FILE_NAME).is_file():
         return kind, taskfile.load_task(home).targets
     return kind, Targets(metric=taskfile.METRICS[kind][0])

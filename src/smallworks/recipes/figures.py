@@ -21,6 +21,14 @@ def interval(estimate: Estimate) -> str:
     return f"[{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+def grouped(estimate: Estimate) -> str:
+    """What it means that rows come in groups."""
+    return (
+        f"The {estimate.n:,} test rows are in {estimate.groups:,} groups: intervals and verdicts take each "
+        "group, not each row, for one draw."
+    )
+
+
 def percent(value: float) -> str:
     """A probability; certainty is never claimed by rounding."""
     return ">99 %" if 0.995 <= value < 1 else "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"

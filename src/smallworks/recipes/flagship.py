@@ -36,6 +36,7 @@ def recorded_row(shop: Workshop, flagship: Flagship) -> Row:
         kind=shop.task.kind,
         labels=shop.splits.labels,
         schema=shop.task.schema,
+        refusal=shop.task.refusal,
     )
     path = shop.steps.folder / f"flagship-{shop.data_key[:12]}.jsonl"
     records.write(path, done)

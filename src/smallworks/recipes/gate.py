@@ -54,6 +54,8 @@ def gate(
         at_least = targets.at_least
     name = metric or targets.metric
     chosen = metric_of(name, kind)
+    if chosen.lower_is_better:
+        raise _upside_down(name)
     if at_least is None:
         raise UserError(
             f"Nothing is asked of '{candidate}': no target for {name} is at hand.",
@@ -75,7 +77,8 @@ def _against(
 ) -> Gate:
     kind, targets = asked(candidate, other, rows=rows)
     name = metric or targets.metric
-    metric_of(name, kind)
+    if metric_of(name, kind).lower_is_better:
+        raise _upside_down(name)
     a, b = (records_of(path, rows, progress=progress) for path in (other, candidate))
     found = compare(a, b, name, kind=kind)
     names = (other.name, candidate.name) if other.name != candidate.name else (str(other), str(candidate))
@@ -84,6 +87,13 @@ def _against(
         verdict=non_inferior(found, margin, a=names[0], b=names[1]),
         margin=margin,
         comparison=found,
+    )
+
+
+def _upside_down(metric: str) -> UserError:
+    return UserError(
+        f"'{metric}' is better when it is lower, and a gate asks for no less.",
+        fix="Ask for a metric that is better when it is higher; `smallworks evaluate` shows them all.",
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from smallworks.errors import UserError, nearest
 from smallworks.files import write_text
 from smallworks.taskfile import FILE_NAME, METRICS
-from smallworks.types import KINDS, Kind
+from smallworks.types import KINDS, REFUSAL, Kind
 
 SCHEMA: Mapping[str, object] = {
     "type": "object",
@@ -50,6 +50,7 @@ STARTS: Mapping[Kind, Start] = {
         instruction="Answer the question in a few words.",
         row={"context": "We open at nine.", "question": "When do you open?", "answer": "at nine"},
         at_least=0.70,
+        special=f'# refusal = "{REFUSAL}"  # expected where the context has no answer\n',
     ),
     "summarize": Start(
         instruction="Summarize the ticket in one sentence.",
@@ -80,6 +81,7 @@ train = "data/train.jsonl"
 # output = "{output}"  # likewise
 # id = "id"  # made of the row's content when left out
 # tags = "tags"
+# group = "customer"  # rows of one customer stay in one part, and count together
 
 [targets]
 metric = "{metric}"  # {metrics}
@@ -100,7 +102,7 @@ at_least = {at_least:.2f}  # a share from 0 to 1; without it, the best candidate
 # base = "path, GGUF or hub id of a small language model"  # the built-in starter when left out
 # embedder = "path or hub id of a sentence-embedding model"
 # seed = 0
-# epochs = 3
+# epochs = 3  # most passes over the training rows; 3 to 10 by their number when left out
 # machine_price_per_hour = 0.10
 """
 

@@ -1,4 +1,4 @@
-"""How the language models become bundles: zero-shot, few-shot, LoRA-tuned, and their quantised forms.
+"""How the language models become bundles: zero-shot, few-shot, tuned, and their quantised forms.
 
 Each is frozen in the reference engine first, with golden rows; a quantised form takes over everything
 but the weights, and answers for the same golden rows.
@@ -11,18 +11,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from smallworks import compress, files, tune
+from smallworks import compress, files
 from smallworks.bundle import Bundle, Manifest, freeze
 from smallworks.bundle.golden import GOLDEN
-from smallworks.engines.opening import TOKENIZER, threads_for
+from smallworks.engines.opening import TOKENIZER
 from smallworks.engines.shots import POOL, POOL_ROWS, write_pool
-from smallworks.prompt import Renderer, TrainingRow, choose
-from smallworks.prompt import tokenizer as tokenizers
+from smallworks.prompt import Renderer
+from smallworks.recipes.tuning import Dials, Tuned, dials_of, spec_of, tuned
 from smallworks.recipes.workshop import Workshop
-from smallworks.tune.options import LoraOptions, TuneRequest
-from smallworks.types import Example, PromptSpec, Sampling
+from smallworks.tune.options import WEIGHTS
+from smallworks.types import PromptSpec, Sampling
 
-Reference = Literal["lm-zero", "lm-few", "lm-lora"]
+Reference = Literal["lm-zero", "lm-few", "lm-lora", "lm-full"]
 Quantization = Literal["q8_0", "q4_0"]
 WORDS = (
     "tokenizer.json",
@@ -33,22 +33,22 @@ WORDS = (
     "config.json",
 )
 """The files of a base that the renderer reads; they travel in every bundle."""
-MOST_LISTED = 32
-"""A tuned model learns its codes, so a longer label list would only cost prefill."""
-TUNED, MERGED, GGUF = "tuned", "merged", "model.gguf"
+MODEL, MERGED, GGUF = "model", "merged", "model.gguf"
 LONGEST_ANSWER = 512
-LONGEST_ROW = 1024
-"""Tokens of a training row; longer ones are left out of tuning, and counted."""
 
 
-def make_reference(shop: Workshop, name: Reference) -> Bundle:
-    """Freeze the candidate in the reference engine (or in llama.cpp, when the base is a bare GGUF)."""
+def make_reference(shop: Workshop, name: Reference, dials: Dials | None = None) -> Bundle:
+    """Freeze the candidate in the reference engine (or in llama.cpp, when the base is a bare GGUF).
+
+    `dials` None tunes as a build does; an untuned candidate has none.
+    """
     assert shop.base is not None, "the plan skips language models without a base"
-    reads: dict[str, Any] = {"data": shop.data_key, "base": asdict(shop.base.pin), "task": _wording(shop)}
-    adapter = tune_adapter(shop) if name == "lm-lora" else None
-    if adapter:
-        reads["adapter"] = adapter["adapter_sha256"]
-    return shop.frozen(f"freeze-{name}", reads, lambda folder: _freeze(shop, name, folder, adapter))
+    reads: dict[str, Any] = {"data": shop.data_key, "base": asdict(shop.base.pin), "task": shop.wording}
+    weights = None
+    if name == "lm-lora" or name == "lm-full":
+        weights = tuned(shop, dials or dials_of(shop, name))
+        reads["weights"] = weights.sha256
+    return shop.frozen(f"freeze-{name}", reads, lambda folder: _freeze(shop, name, folder, weights))
 
 
 def make_quantized(shop: Workshop, name: Reference, quantization: Quantization) -> Bundle:
@@ -62,85 +62,12 @@ def make_quantized(shop: Workshop, name: Reference, quantization: Quantization) 
     )
 
 
-def tune_adapter(shop: Workshop) -> dict[str, Any]:
-    """LoRA on the training rows, the loss watched on the validation rows; resumes where it broke off."""
-    assert shop.base is not None
-    reads = {
-        "data": shop.data_key,
-        "base": shop.base.pin.sha256,
-        "task": _wording(shop),
-        "epochs": shop.task.build.epochs,
-        "seed": shop.task.build.seed,
-    }
-    result: dict[str, Any] = shop.steps.run("tune", reads, lambda folder: _tune(shop, folder))
-    return {**result, "adapter": shop.steps.folder_of("tune", reads) / TUNED / "adapter"}
-
-
-def prompt_spec(shop: Workshop, *, listed: bool = True) -> PromptSpec:
-    task = shop.task
-    words = shop.words
-    labelled = task.kind == "classify"
-    choices = choose(shop.splits.labels, words.tokenizer, words.template) if labelled else None
-    return PromptSpec(
-        style="chat",
-        kind=task.kind,
-        instruction=task.instruction,
-        choices=choices,
-        listed=listed,
-        schema=task.schema,
-    )
-
-
-def _tune(shop: Workshop, folder: Path) -> dict[str, Any]:
-    assert shop.base is not None
-    renderer = Renderer(_tuned_spec(shop), shop.words.template, shop.words.tokenizer)
-    longest = min(shop.words.context, LONGEST_ROW)
-    train, dropped = _rows(renderer, shop.splits.train, longest)
-    validation, _ = _rows(renderer, shop.splits.validation, longest)
-    request = TuneRequest(
-        base=shop.base.path,
-        out=folder / TUNED,
-        train=train,
-        validation=validation,
-        options=LoraOptions(
-            end_id=renderer.stop_ids[0],
-            pad_id=_pad_id(shop, renderer.stop_ids),
-            epochs=shop.task.build.epochs,
-            seed=shop.task.build.seed,
-            max_length=longest,
-            threads=threads_for(shop.base.path),
-        ),
-    )
-
-    def relay(_: str, done: float, total: float, note: str) -> None:
-        shop.progress("tune", done, total, note)
-
-    result = tune.fit(request, progress=relay)
-    return {
-        "adapter_sha256": result.adapter_sha256,
-        "steps": result.steps,
-        "best_val_loss": result.best_val_loss,
-        "curve": [[p.step, p.train_loss, p.val_loss] for p in result.curve],
-        "seconds": result.seconds,
-        "too_long": dropped,
-    }
-
-
-def _rows(
-    renderer: Renderer, examples: tuple[Example, ...], longest: int
-) -> tuple[tuple[TrainingRow, ...], int]:
-    """Rendered rows that fit, and how many did not."""
-    rendered = [renderer.training(e.text, e.output) for e in examples]
-    kept = tuple(row for row in rendered if len(row.ids) <= longest)
-    return kept, len(rendered) - len(kept)
-
-
-def _freeze(shop: Workshop, name: Reference, folder: Path, adapter: dict[str, Any] | None) -> dict[str, Any]:
+def _freeze(shop: Workshop, name: Reference, folder: Path, weights: Tuned | None) -> dict[str, Any]:
     assert shop.base is not None
     draft = folder / "draft"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    spec = _tuned_spec(shop) if adapter else prompt_spec(shop)
+    spec = spec_of(shop) if weights else shop.prompt()
     manifest = Manifest(
         task=shop.task.name,
         kind=shop.task.kind,
@@ -157,14 +84,21 @@ def _freeze(shop: Workshop, name: Reference, folder: Path, adapter: dict[str, An
     if name == "lm-few":
         pool = [(e.text, e.output) for e in shop.shuffled[:POOL_ROWS]]
         write_pool(draft, pool)
-    if adapter:
-        shutil.copytree(adapter["adapter"], draft / "adapter")
-        (draft / "adapter" / "README.md").unlink(missing_ok=True)
-        manifest = replace(
-            manifest, adapter="adapter", lineage={**manifest.lineage, "steps": adapter["steps"]}
-        )
-    bundle = shop.settle(f"freeze-{name}", draft, manifest, unlabelled=adapter is None)
+    if weights:
+        manifest = _carry_weights(shop, draft, manifest, weights)
+    bundle = shop.settle(f"freeze-{name}", draft, manifest, unlabelled=weights is None)
     return {"bundle": bundle.name}
+
+
+def _carry_weights(shop: Workshop, draft: Path, manifest: Manifest, weights: Tuned) -> Manifest:
+    """Tuned weights into the draft: an adapter beside its pinned base, or a model that needs none."""
+    assert shop.base is not None
+    for file in weights.weights.iterdir():
+        files.link_or_copy(file, draft / weights.part / file.name)
+    lineage = {**manifest.lineage, "method": weights.method, "steps": weights.steps}
+    if weights.part == "adapter":
+        return replace(manifest, adapter="adapter", lineage=lineage)
+    return replace(manifest, model=MODEL, base=None, lineage={**lineage, "base": shop.base.pin.ref})
 
 
 def _quantize(shop: Workshop, reference: Bundle, quantization: Quantization, folder: Path) -> dict[str, Any]:
@@ -192,13 +126,17 @@ def _quantize(shop: Workshop, reference: Bundle, quantization: Quantization, fol
 def _gguf(shop: Workshop, reference: Bundle, quantization: Quantization) -> Path:
     """The quantised weights, made once: zero-shot and few-shot share those of the base."""
     assert shop.base is not None
-    source, key = shop.base.path, {"base": shop.base.pin.sha256, "adapter": None}
-    if reference.manifest.adapter:
-        adapter = reference.file(reference.manifest.adapter)
-        key["adapter"] = files.hash_file(adapter / "adapter_model.safetensors")
+    manifest = reference.manifest
+    step, source, key = "gguf", shop.base.path, {"base": shop.base.pin.sha256, "adapter": None}
+    if manifest.model:
+        step, source = "gguf-full", reference.file(manifest.model)
+        key = {"model": files.hash_file(source / WEIGHTS["model"])}
+    elif manifest.adapter:
+        adapter = reference.file(manifest.adapter)
+        key["adapter"] = files.hash_file(adapter / WEIGHTS["adapter"])
         shop.steps.run("merge", key, lambda folder: _merge(shop, adapter, folder))
-        source = shop.steps.folder_of("merge", key) / MERGED
-    step = f"gguf-{'lora-' if reference.manifest.adapter else ''}{quantization}"
+        step, source = "gguf-lora", shop.steps.folder_of("merge", key) / MERGED
+    step = f"{step}-{quantization}"
     shop.steps.run(step, key, lambda folder: _convert(source, folder / GGUF, quantization))
     return shop.steps.folder_of(step, key) / GGUF
 
@@ -212,10 +150,6 @@ def _convert(source: Path, out: Path, quantization: Quantization) -> dict[str, A
     return {"bytes": files.size_of(compress.quantize(source, out, quantization))}
 
 
-def _tuned_spec(shop: Workshop) -> PromptSpec:
-    return prompt_spec(shop, listed=len(shop.splits.labels) <= MOST_LISTED)
-
-
 def _sampling(shop: Workshop, spec: PromptSpec) -> Sampling:
     """Greedy, with room for the longest training answer and half as much again."""
     words = shop.words
@@ -225,13 +159,6 @@ def _sampling(shop: Workshop, spec: PromptSpec) -> Sampling:
     return Sampling(max_tokens=longest, stop_ids=renderer.stop_ids, schema=renderer.schema)
 
 
-def _pad_id(shop: Workshop, stop_ids: tuple[int, ...]) -> int:
-    """The base's own padding token, or any id that ends no answer: padding is masked either way."""
-    assert shop.base is not None
-    own = tokenizers.load(shop.base.path).pad_id
-    return own if own is not None and own not in stop_ids else next(i for i in range(99) if i not in stop_ids)
-
-
 def _carry_words(shop: Workshop, draft: Path) -> None:
     assert shop.base is not None
     if shop.base.is_gguf:
@@ -239,15 +166,3 @@ def _carry_words(shop: Workshop, draft: Path) -> None:
     for name in WORDS:
         if (shop.base.path / name).is_file():
             files.link_or_copy(shop.base.path / name, draft / TOKENIZER / name)
-
-
-def _wording(shop: Workshop) -> dict[str, Any]:
-    """What of the task file changes a prompt."""
-    task = shop.task
-    return {
-        "name": task.name,
-        "instruction": task.instruction,
-        "labels": shop.splits.labels,
-        "schema": task.schema,
-        "kind": task.kind,
-    }

@@ -9,15 +9,16 @@ from typing import Any
 from smallworks import files
 from smallworks.bundle import Bundle
 from smallworks.evaluate import verdict
+from smallworks.recipes import figures
 from smallworks.recipes.flagship import price
 from smallworks.recipes.workshop import Workshop
-from smallworks.types import Estimate, Latency, Parity, Row, Targets, Verdict
+from smallworks.types import Estimate, Latency, Parity, Row, Targets, Task, Verdict
 
 
 def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
     """Evaluate on the test rows (once per bundle and test set) and judge against the task's targets."""
     step = f"evaluate-{bundle.manifest.candidate}"
-    reads = {"bundle": bundle.id, "data": shop.data_key}
+    reads = {"bundle": bundle.id, "data": shop.data_key, **_wording(shop.task)}
     result = shop.steps.run(step, reads, lambda folder: _evaluate(shop, bundle, step, folder))
     card = result["scorecard"]
     metrics = {name: Estimate(**raw) for name, raw in card["metrics"].items()}
@@ -38,8 +39,13 @@ def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
         records=shop.steps.folder_of(step, reads) / "records.jsonl",
         parity=Parity(**result["parity"]) if result["parity"] else None,
         per_class=card["per_class"],
-        notes=_notes(result),
+        notes=_notes(result, metrics),
     )
+
+
+def _wording(task: Task) -> dict[str, str]:
+    """What scores depend on beyond the rows; only an `answer` has a sentence of refusal."""
+    return {"refusal": task.refusal} if task.kind == "answer" else {}
 
 
 def _cost(shop: Workshop, bundle: Bundle, tokens_in: float, tokens_out: float, ms: float) -> float:
@@ -83,14 +89,18 @@ def _evaluate(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> dict[s
         "rows": shop.write_rows("test", shop.splits.test),
         "labels": shop.splits.labels,
         "schema": shop.task.schema,
+        "refusal": shop.task.refusal,
         "records": folder / "records.jsonl",
     }
     result: dict[str, Any] = shop.run_child(step, "smallworks.evaluate.worker", request, folder)
     return result
 
 
-def _notes(result: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(result: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, ...]:
     notes = []
+    for name, whose in (("abstained", "unanswerable"), ("abstained_wrongly", "answerable")):
+        if name in metrics:
+            notes.append(f"refused {figures.percent(metrics[name].value)} of the {whose} rows")
     if result["ece"] is not None:
         notes.append(f"calibration error {100 * result['ece']:.1f} points")
     if result["shortened"]:

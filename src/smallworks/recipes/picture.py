@@ -13,9 +13,10 @@ from html import escape
 from smallworks.recipes import figures
 from smallworks.recipes.axes import Scale, cut, decades, fit, levels
 from smallworks.recipes.labels import Box, Label, Placed, place
+from smallworks.recipes.svg import line, text
 from smallworks.types import Estimate, Row, Table, Targets
 
-FAMILIES = ("majority", "linear", "fused", "lm-zero", "lm-few", "lm-lora", "flagship")
+FAMILIES = ("majority", "linear", "fused", "lm-zero", "lm-few", "lm-lora", "flagship", "lm-full")
 LETTER = 6.9  # pixels of a letter at 12.5 px, on the wide side
 LINE = 15.0
 LARGEST, SMALLEST = 15.0, 3.5
@@ -116,16 +117,16 @@ def _grid(scale: Scale, below: bool) -> list[str]:
     foot = frame.bottom + (STRIP if below else 0)
     for level in levels(scale.low, scale.high, frame.bottom - frame.top):
         y = scale.y(level)
-        marks.append(_line(frame.left, y, frame.right, y, "grid"))
-        marks.append(_text(frame.left - 8, y + 4, f"{level:.3g}", "tick", anchor="end"))
+        marks.append(line(frame.left, y, frame.right, y, "grid"))
+        marks.append(text(frame.left - 8, y + 4, f"{level:.3g}", "tick", anchor="end"))
     for ms in decades(scale.fast, scale.slow, frame.right - frame.left):
         x = scale.x(ms)
-        marks.append(_line(x, frame.top, x, foot, "grid"))
-        marks.append(_text(x, foot + 18, f"{ms:g}", "tick", anchor="middle"))
-    marks.append(_line(frame.left, foot, frame.right, foot, "axis"))
+        marks.append(line(x, frame.top, x, foot, "grid"))
+        marks.append(text(x, foot + 18, f"{ms:g}", "tick", anchor="middle"))
+    marks.append(line(frame.left, foot, frame.right, foot, "axis"))
     if below:
-        marks.append(_line(frame.left, frame.bottom, frame.right, frame.bottom, "break"))
-        marks.append(_text(frame.left - 8, frame.bottom + STRIP / 2 + 6, "below", "tick", anchor="end"))
+        marks.append(line(frame.left, frame.bottom, frame.right, frame.bottom, "break"))
+        marks.append(text(frame.left - 8, frame.bottom + STRIP / 2 + 6, "below", "tick", anchor="end"))
     return marks
 
 
@@ -134,10 +135,10 @@ def _rules(scale: Scale, targets: Targets, lines: Sequence[tuple[Row, Estimate]]
     frame, marks = scale.frame, []
     if targets.at_least is not None:
         y = scale.y(targets.at_least)
-        marks.append(_line(frame.left, y, frame.right, y, "target"))
+        marks.append(line(frame.left, y, frame.right, y, "target"))
     if targets.p95_ms:
         x = scale.x(targets.p95_ms)
-        marks.append(_line(x, frame.top, x, frame.bottom, "limit"))
+        marks.append(line(x, frame.top, x, frame.bottom, "limit"))
     for row, estimate in lines:
         y = scale.y(estimate.value)
         band = scale.y(estimate.low) - scale.y(estimate.high)
@@ -145,7 +146,7 @@ def _rules(scale: Scale, targets: Targets, lines: Sequence[tuple[Row, Estimate]]
             f"<g><title>{escape(_title(row, estimate))}</title>"
             f'<rect class="band" x="{frame.left:.1f}" y="{scale.y(estimate.high):.1f}" '
             f'width="{frame.right - frame.left:.1f}" height="{band:.1f}"/>'
-            + _line(frame.left, y, frame.right, y, f"untimed {_family(row)}")
+            + line(frame.left, y, frame.right, y, f"untimed {_family(row)}")
             + "</g>"
         )
     return marks
@@ -158,8 +159,8 @@ def _whiskers(scale: Scale, dots: Sequence[Dot]) -> list[str]:
             continue
         top, bottom = scale.y(dot.estimate.high), scale.y(dot.estimate.low)
         style = f"whisker {_family(dot.row)}"
-        marks.append(_line(dot.x, top, dot.x, bottom, style))
-        marks += [_line(dot.x - 4, y, dot.x + 4, y, style) for y in (top, bottom)]
+        marks.append(line(dot.x, top, dot.x, bottom, style))
+        marks += [line(dot.x - 4, y, dot.x + 4, y, style) for y in (top, bottom)]
     return marks
 
 
@@ -228,9 +229,9 @@ def _name(dot: Dot, placed: Placed) -> str:
     if placed.away:
         end = (box.left + box.right) / 2 if middle else x + (-2 if right else 2)
         edge = (box.bottom if box.bottom < dot.y else box.top) if middle else (box.top + box.bottom) / 2
-        leader = _line(dot.x, dot.y, end, edge, "leader")
+        leader = line(dot.x, dot.y, end, edge, "leader")
     style = "name chosen" if dot.chosen else "name"
-    return leader + _text(x, box.bottom - 4, _said(dot), style, anchor=anchor)
+    return leader + text(x, box.bottom - 4, _said(dot), style, anchor=anchor)
 
 
 def _rule_names(
@@ -246,12 +247,12 @@ def _rule_names(
             continue
         box, anchor = _end_of_line(scale.y(value), len(words) * LETTER, frame, [*taken, *boxes])
         marks.append(
-            _text(box.right if anchor == "end" else box.left, box.bottom - 4, words, style, anchor=anchor)
+            text(box.right if anchor == "end" else box.left, box.bottom - 4, words, style, anchor=anchor)
         )
         boxes += [box, Box(frame.left, scale.y(value) - 1, frame.right, scale.y(value) + 1)]
     if targets.p95_ms:
         x, words = scale.x(targets.p95_ms), f"limit {targets.p95_ms:g} ms"
-        marks.append(_text(x - 6, frame.bottom - 8, words, "rule limit", anchor="end"))
+        marks.append(text(x - 6, frame.bottom - 8, words, "rule limit", anchor="end"))
         boxes.append(Box(x - 6 - len(words) * LETTER, frame.bottom - 20, x, frame.bottom - 4))
         boxes.append(Box(x - 1, frame.top, x + 1, frame.bottom))
     return marks, boxes
@@ -271,8 +272,8 @@ def _axis_names(scale: Scale, metric: str, below: bool) -> list[str]:
     frame = scale.frame
     foot = frame.bottom + (STRIP if below else 0)
     return [
-        _text(frame.left - 44, 10, f"↑ {metric}", "axis-name"),
-        _text(frame.right, foot + 38, "p95 latency, ms (log) →", "axis-name", anchor="end"),
+        text(frame.left - 44, 10, f"↑ {metric}", "axis-name"),
+        text(frame.right, foot + 38, "p95 latency, ms (log) →", "axis-name", anchor="end"),
     ]
 
 
@@ -292,7 +293,7 @@ def _legend(
         if x + wide > width - (0 if narrow else 330):
             x, y = 8.0, y + 17
         marks.append(f'<circle class="dot {_family(row)}" cx="{x + 5:.1f}" cy="{y - 4:.1f}" r="5"/>')
-        marks.append(_text(x + 14, y, family, "tick"))
+        marks.append(text(x + 14, y, family, "tick"))
         x += wide
     name, _, most = size
     if not most:
@@ -300,11 +301,11 @@ def _legend(
     x, y = (float(width - 14), height - 12.0)
     for amount in (most, most / 4, most / 16):
         words = f"{figures.megabytes(int(amount))} MB"
-        marks.append(_text(x, y, words, "tick", anchor="end"))
+        marks.append(text(x, y, words, "tick", anchor="end"))
         x -= len(words) * LETTER + 6 + radius(amount, most)
         marks.append(f'<circle class="size" cx="{x:.1f}" cy="{y - 4:.1f}" r="{radius(amount, most):.1f}"/>')
         x -= radius(amount, most) + 14
-    marks.append(_text(x, y, f"area: {name}", "tick", anchor="end"))
+    marks.append(text(x, y, f"area: {name}", "tick", anchor="end"))
     return marks
 
 
@@ -325,11 +326,3 @@ def _title(row: Row, estimate: Estimate) -> str:
     if row.verdict:
         parts.append(row.verdict.outcome)
     return ", ".join(parts)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, words: str, style: str, *, anchor: str = "start") -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

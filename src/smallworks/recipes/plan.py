@@ -6,6 +6,7 @@ Knows the names of all candidates; knows nothing of how they are made.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,16 +14,25 @@ from fnmatch import fnmatchcase
 from smallworks.data import Splits
 from smallworks.engines.base import BaseModel
 from smallworks.errors import UserError, install, nearest
+from smallworks.tune.options import Method, enough_epochs, usual
 from smallworks.types import Task
 
 BASELINES = ("majority", "linear", "fused")
-REFERENCES = ("lm-zero", "lm-few", "lm-lora")
+REFERENCES = ("lm-zero", "lm-few", "lm-lora", "lm-full")
 QUANTIZATIONS = ("q8_0", "q4_0")
 CANDIDATES = (
     *BASELINES,
     *(name for ref in REFERENCES for name in (ref, *(f"{ref}-{q}" for q in QUANTIZATIONS))),
     "flagship",
 )
+TUNED: dict[str, Method] = {"lm-lora": "lora", "lm-full": "full"}
+"""The candidates that are tuned, and how a build tunes them."""
+MOST_TUNED_WHOLE = 200_000_000
+"""Parameters of the largest base that is tuned whole: weights, gradients and two moments in float32 take 16
+bytes each (3.2 GB), a checkpoint 12, and every bundle carries all the weights. Above, LoRA learns as much.
+"""
+TUNING_BYTES = {"lm-lora": 8.0, "lm-full": 16.0}
+"""Memory of a tuning for each parameter of the base; only for the estimate."""
 FLOPS_PER_SECOND = 60e9
 """What two modest cores sustain in f32 on small matrices; only for the estimate, which says 'about'."""
 CHILD_SECONDS = {"linear": 1.5, "onnx": 3.0, "transformers": 9.0, "llamacpp": 2.0, "http": 2.0}
@@ -99,8 +109,7 @@ def _planned(name: str, task: Task, splits: Splits, base: BaseModel | None, embe
         family=family(name),
         engine=kind,
         seconds=_seconds(name, kind, splits, base, task.build.epochs),
-        memory_bytes=CHILD_BYTES[kind]
-        + (8.0 if name == "lm-lora" else 4.0) * (base.parameters if base else 0),
+        memory_bytes=CHILD_BYTES[kind] + TUNING_BYTES.get(name, 4.0) * (base.parameters if base else 0),
     )
 
 
@@ -138,12 +147,15 @@ def _language_reason(name: str, base: BaseModel | None) -> str | None:
         return "the base is a GGUF file: tuning and quantising start from a folder in safetensors"
     if not (_has("torch") and _has("transformers")):
         return f"needs torch: {install('train')}"
-    if family(name) == "lm-lora" and not (_has("trl") and _has("peft")):
+    if family(name) in TUNED and not (_has("trl") and _has("peft")):
         return f"needs TRL and PEFT: {install('train')}"
+    if family(name) == "lm-full" and base.parameters > MOST_TUNED_WHOLE:
+        size, most = base.parameters / 1e6, MOST_TUNED_WHOLE / 1e6
+        return f"the base has {size:,.0f} million parameters; up to {most:.0f} million are tuned whole"
     return None
 
 
-def _seconds(name: str, kind: str, splits: Splits, base: BaseModel | None, epochs: float) -> float:
+def _seconds(name: str, kind: str, splits: Splits, base: BaseModel | None, epochs: float | None) -> float:
     """About: start-up of the child processes, plus 2 FLOPs a parameter and token read (6 when training)."""
     rows = len(splits.test) + 100 + 100
     if kind in ("linear", "onnx"):
@@ -155,9 +167,11 @@ def _seconds(name: str, kind: str, splits: Splits, base: BaseModel | None, epoch
     mean = sum(len(e.text) + len(e.output) for e in splits.train[:200]) / max(1, len(splits.train[:200]))
     tokens = 60 + mean / 3.0 * (5 if "few" in name else 1)
     flops = 2 * parameters * tokens * rows
-    if name == "lm-lora":
-        flops += 6 * parameters * tokens * len(splits.train) * epochs
-    fixed = 2 * CHILD_SECONDS[kind] + (25 if name == "lm-lora" else 0)
+    if name in TUNED:
+        count = len(splits.train)
+        batches = math.ceil(count / usual(TUNED[name], count)["batch_size"])
+        flops += 6 * parameters * tokens * count * (epochs or enough_epochs(batches))
+    fixed = 2 * CHILD_SECONDS[kind] + (25 if name in TUNED else 0)
     return fixed + flops / FLOPS_PER_SECOND + rows * 0.004
 
 

@@ -6,6 +6,7 @@ page; the sentences, the picture and the evidence come from the modules beside i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from smallworks import files
 from smallworks.data import Splits
 from smallworks.data.report import name_rows
 from smallworks.evaluate.metrics import METRICS
-from smallworks.recipes import figures, picture
+from smallworks.recipes import figures, picture, reliability
 from smallworks.recipes.commands import commands, versions
-from smallworks.recipes.evidence import gather
+from smallworks.recipes.evidence import Evidence, gather
 from smallworks.recipes.outlook import chosen_row, ladder, next_best, outlook
 from smallworks.types import Row, Table, Targets, Task
 
@@ -28,6 +29,8 @@ TEMPLATE = "report.html.jinja"
 SHOWN_CLASSES = 15
 NAMED_ROWS = 20
 LONGEST_REASON = 600
+FIGURES = re.compile(r"^.* on [\d,]+ rows?( in [\d,]+ groups?)?: ")
+"""How a verdict's reason begins: with what stands in the line of the table itself."""
 WIDE, NARROW = (1040, 480), (388, 470)
 
 
@@ -53,6 +56,7 @@ def render(task: Task, splits: Splits, table: Table, out: Path) -> str:
     """The page as text. `out` is the folder of the build, for the commands."""
     chosen = chosen_row(table)
     other = next_best(table, chosen) if chosen else None
+    evidence = gather(task, splits, chosen)
     page = _environment().get_template(TEMPLATE)
     return page.render(
         task=task,
@@ -69,7 +73,8 @@ def render(task: Task, splits: Splits, table: Table, out: Path) -> str:
         skipped=[(row, _clip(row.skipped or "not measured")) for row in table.rows if not row.metric],
         rungs=ladder(task, table),
         points=outlook(task, table),
-        evidence=gather(task, splits, chosen),
+        evidence=evidence,
+        trust=_trust(evidence),
         shown_classes=SHOWN_CLASSES,
         data=splits.report,
         labels=splits.labels,
@@ -79,6 +84,7 @@ def render(task: Task, splits: Splits, table: Table, out: Path) -> str:
         seconds=_seconds(table.seconds),
         total=figures.span(sum(table.seconds.values())),
         test_rows=len(splits.test),
+        grouped=next((figures.grouped(r.metric) for r in table.rows if r.metric and r.metric.groups), ""),
     )
 
 
@@ -126,6 +132,12 @@ def _tiles(table: Table, chosen: Row) -> tuple[tuple[str, str, str], ...]:
         ("on disk", _with(figures.megabytes(chosen.disk_bytes), "MB"), "all that is needed to answer"),
         ("1,000 requests", figures.dollars(chosen.cost_per_1000), rate),
     )
+
+
+def _trust(evidence: Evidence) -> tuple[Markup, str] | None:
+    """The reliability picture and its sentence."""
+    found = evidence.reliability
+    return (Markup(reliability.draw(found)), reliability.said(found)) if found else None
 
 
 def _with(figure: str, unit: str) -> str:
@@ -177,7 +189,7 @@ def _line(row: Row, chosen: bool) -> Line:
     )
     engine, _, detail = row.engine.partition(": ")
     reason = row.verdict.reason if row.verdict else ""
-    short = reason.split(" rows: ", 1)[-1]  # the figures before it stand in the line itself
+    short = FIGURES.sub("", reason)
     return Line(
         name=row.name,
         engine=engine,

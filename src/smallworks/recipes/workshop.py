@@ -14,14 +14,15 @@ from typing import Any
 from smallworks import child, files
 from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
 from smallworks.bundle.golden import Golden, write
-from smallworks.bundle.manifest import Calibration
+from smallworks.bundle.manifest import read_calibration
 from smallworks.data import Splits
 from smallworks.engines.base import BaseModel, Words, words_of
 from smallworks.errors import BundleError
 from smallworks.evaluate.worker import write_examples
+from smallworks.prompt import choose
 from smallworks.recipes.steps import Steps
 from smallworks.seams import Progress
-from smallworks.types import Example, Task
+from smallworks.types import Example, PromptSpec, Task
 
 GOLDEN_ROWS = 24
 UNLABELLED_ROWS = 96
@@ -64,6 +65,31 @@ class Workshop:
     def inputs(self) -> tuple[str, ...]:
         return tuple(self.splits.train[0].inputs)
 
+    @cached_property
+    def wording(self) -> Mapping[str, Any]:
+        """What of the task file changes a prompt."""
+        task = self.task
+        return {
+            "name": task.name,
+            "instruction": task.instruction,
+            "labels": self.splits.labels,
+            "schema": task.schema,
+            "kind": task.kind,
+        }
+
+    def prompt(self, *, listed: bool = True) -> PromptSpec:
+        """How the base is asked; `listed` shows a classification's labels in the prompt."""
+        task, words = self.task, self.words
+        labelled = task.kind == "classify"
+        return PromptSpec(
+            style="chat",
+            kind=task.kind,
+            instruction=task.instruction,
+            choices=choose(self.splits.labels, words.tokenizer, words.template) if labelled else None,
+            listed=listed,
+            schema=task.schema,
+        )
+
     def write_rows(self, name: str, rows: Sequence[Example]) -> Path:
         """Rows as a JSONL file for a child process, written once per content."""
         path = self.steps.folder / f"rows-{name}-{self.data_key[:12]}.jsonl"
@@ -92,8 +118,8 @@ class Workshop:
     def settle(self, step: str, draft: Path, manifest: Manifest, *, unlabelled: bool = False) -> Bundle:
         """Freeze a draft: calibrate it where asked, replay golden rows on its engine, name it by its hash.
 
-        `unlabelled` asks for the prompt's prior from training texts; the temperature always comes from
-        the validation rows, unless the manifest brings one.
+        `unlabelled` asks for the prompt's prior from training texts; temperature and curve always come from
+        the validation rows, unless the manifest brings them.
         """
         provisional = freeze(draft, manifest, into=draft.parent / "provisional")
         fitted = self.run_child(
@@ -110,9 +136,7 @@ class Workshop:
         )
         write(draft, [Golden(**{**g, "ids": tuple(g["ids"])}) for g in fitted["golden"]])
         if fitted["calibration"]:
-            raw = fitted["calibration"]
-            fitted_calibration = Calibration(temperature=raw["temperature"], bias=tuple(raw["bias"]))
-            manifest = replace(manifest, calibration=fitted_calibration)
+            manifest = replace(manifest, calibration=read_calibration(fitted["calibration"]))
         return freeze(draft, manifest, into=self.bundles)
 
     def _golden_examples(self) -> list[Example]:
