@@ -1,0 +1,115 @@
+"""The whole weights behind a language model bundle: whether they can be had, one folder, or one GGUF.
+
+Quantising comes last: an adapter is merged into 16 or 32 bits first, and what is already quantised is never
+taken for whole. Knows nothing of what the weights are wanted for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from smallworks import compress, files
+from smallworks.bundle import Bundle, freeze, open_bundle
+from smallworks.bundle.golden import GOLDEN
+from smallworks.bundle.manifest import PRECISIONS
+from smallworks.bundle.store import intact
+from smallworks.compress import shape, vocabulary
+from smallworks.engines.opening import TOKENIZER, base_path
+from smallworks.engines.shots import POOL
+from smallworks.seams import Progress
+
+GGUF = "model.gguf"
+WHOLE = ("f32", "f16", "bf16")
+"""Precisions of weights that nothing has been taken from yet."""
+
+
+def quantized(bundle: Bundle) -> str | None:
+    """The precision that took something from the weights, e.g. 'q4_0'; None for whole ones."""
+    precision = bundle.manifest.quantization
+    return None if precision is None or precision in WHOLE else precision
+
+
+def lacking(bundle: Bundle) -> str | None:
+    """Why there are no whole weights behind it, as the rest of a sentence; None where there are."""
+    manifest = bundle.manifest
+    if manifest.engine in ("linear", "onnx"):
+        return "has no language model in it"
+    if manifest.engine in ("http", "fake"):
+        return "holds no weights: a server elsewhere answers for it"
+    if quantized(bundle):
+        return f"has {quantized(bundle)} weights, and what quantising took does not come back"
+    if manifest.engine == "llamacpp":
+        return "answers from a GGUF file, which does not turn back into safetensors"
+    method = (
+        files.read_json(_model(bundle) / "config.json").get("quantization_config", {}).get("quant_method")
+    )
+    return f"rests on weights that are already quantised ({method})" if method else None
+
+
+def made_from(bundle: Bundle) -> Path | None:
+    """The bundle that a quantised one was made from, where it still lies beside it."""
+    reference = str(bundle.manifest.lineage.get("reference", ""))[:12]
+    beside = sorted(bundle.path.resolve().parent.glob(f"*-{reference}")) if reference else []
+    return beside[0] if beside else None
+
+
+def check_gguf(bundle: Bundle) -> None:
+    """Raises ModelError, before any work, for a model that llama.cpp would run differently or not at all."""
+    shape.read(_model(bundle))
+    vocabulary.read(_model(bundle))
+
+
+def whole(bundle: Bundle, scratch: Path, progress: Progress) -> Path:
+    """A model folder with every weight in it: the base's own, or one in `scratch` with the adapter merged."""
+    manifest, model = bundle.manifest, _model(bundle)
+    if not manifest.adapter:
+        return model
+    return compress.merge(model, bundle.file(manifest.adapter), scratch / "merged", progress)
+
+
+def licences(bundle: Bundle) -> list[Path]:
+    """What the model's folder says of its licence, to travel with its weights."""
+    return sorted(
+        p for p in _model(bundle).iterdir() if p.is_file() and p.name.startswith(("LICENSE", "NOTICE"))
+    )
+
+
+def freeze_quantized(reference: Bundle, gguf: Path, quantization: str, draft: Path) -> Bundle:
+    """`gguf` as a bundle beside `reference`: words, golden rows, shots and calibration are taken over.
+
+    Built from the same weights it is the bundle that a build makes, under the same id.
+    """
+    assert quantization in PRECISIONS
+    files.link_or_copy(gguf, draft / GGUF)
+    for name in (n for n in reference.manifest.files if n in (GOLDEN, POOL) or n.startswith(f"{TOKENIZER}/")):
+        files.link_or_copy(reference.file(name), draft / name)
+    manifest = replace(
+        reference.manifest,
+        candidate=f"{reference.manifest.candidate}-{quantization}",
+        engine="llamacpp",
+        model=GGUF,
+        adapter=None,
+        base=None,
+        quantization=quantization,
+        lineage={**reference.manifest.lineage, "reference": reference.id},
+    )
+    return freeze(draft, manifest, into=reference.path.parent)
+
+
+def quantized_before(reference: Bundle, quantization: str) -> Bundle | None:
+    """The bundle that an earlier run froze of `reference`, beside it and intact."""
+    name = f"{reference.manifest.task}-{reference.manifest.candidate}-{quantization}-*"
+    for path in sorted(reference.path.parent.glob(name)):
+        if intact(path) and (found := open_bundle(path)).manifest.lineage.get("reference") == reference.id:
+            return found
+    return None
+
+
+def _model(bundle: Bundle) -> Path:
+    """The folder of the model, without any adapter. Raises BundleError where a base is not there."""
+    manifest = bundle.manifest
+    if manifest.model:
+        return bundle.file(manifest.model)
+    assert manifest.base is not None, "a transformers bundle has a model or a base"
+    return base_path(manifest.base)

@@ -1,0 +1,159 @@
+"""Smaller forms are frozen as a build freezes them and measured on the same rows, or refused at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smallworks import child, files
+from smallworks.bundle import Bundle, Calibration, freeze, open_bundle
+from smallworks.bundle.golden import TOLERANCES, read
+from smallworks.bundle.manifest import PRECISIONS
+from smallworks.cli import run
+from smallworks.compress import kquants
+from smallworks.engines.opening import open_bundle as open_predictor
+from smallworks.errors import BundleError, UserError
+from smallworks.evaluate.worker import replay
+from smallworks.recipes import formats, weights
+from smallworks.recipes.quantize import frozen, quantize
+from smallworks.seams import silent
+from smallworks.types import Table
+
+
+def test_each_form_lies_beside_the_bundle_and_answers_for_its_golden_rows(
+    adapted: Bundle, tmp_path: Path
+) -> None:
+    made = frozen(adapted, ("f16", "q8_0"), tmp_path / "scratch", silent)
+    assert [bundle.manifest.candidate for bundle in made] == ["lm-lora-f16", "lm-lora-q8_0"]
+    for bundle in made:
+        assert bundle.path.parent == adapted.path.parent and open_bundle(bundle.path).id == bundle.id
+        assert bundle.manifest.lineage["reference"] == adapted.id
+        assert (bundle.manifest.base, bundle.manifest.adapter) == (None, None)
+        assert read(bundle.path) == read(adapted.path)
+        assert bundle.manifest.calibration == adapted.manifest.calibration
+    with open_predictor(made[0]) as predictor:
+        parity = replay(made[0], predictor)
+    assert parity and parity.holds and 0 < parity.worst < 0.02
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_form_that_was_frozen_before_is_not_made_again(
+    adapted: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = frozen(adapted, ("q8_0",), tmp_path / "scratch", silent)
+    monkeypatch.setattr(weights, "whole", lambda *_: pytest.fail("merged again"))
+    assert frozen(adapted, ("q8_0",), tmp_path / "scratch", silent) == first
+
+
+def test_a_damaged_form_is_made_again(adapted: Bundle, tmp_path: Path) -> None:
+    (first,) = frozen(adapted, ("bf16",), tmp_path / "scratch", silent)
+    before = first.file("model.gguf").read_bytes()
+    first.file("model.gguf").write_bytes(before[:-1])
+    (again,) = frozen(adapted, ("bf16",), tmp_path / "scratch", silent)
+    assert again.id == first.id and again.file("model.gguf").read_bytes() == before
+
+
+def test_a_k_quant_is_made_of_16_bits_by_the_tool(
+    adapted: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in that copies: the plumbing is shown here, the quantising is llama.cpp's."""
+    tool = tmp_path / kquants.TOOL
+    tool.write_text('#!/bin/sh\n[ "$3" = Q4_K_M ] && cat "$1" > "$2"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    formats.check_formats(["q4_k_m"])
+    (made,) = frozen(adapted, ("q4_k_m",), tmp_path / "scratch", silent)
+    assert made.manifest.quantization == "q4_k_m" and made.manifest.candidate == "lm-lora-q4_k_m"
+    assert open_bundle(made.path).id == made.id
+
+
+def test_every_precision_has_a_tolerance() -> None:
+    assert set(PRECISIONS) < set(TOLERANCES)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["q8_0", "bnb-4bit"], ["'bnb-4bit' does not run here", "bitsandbytes", "q4_0"]),
+        (["awq"], ["'awq' does not run here", "llmcompressor"]),
+        (["openvino-int8"], ["no OpenVINO engine"]),
+        (["onnx-int4"], ["onnxruntime-genai"]),
+        (["q4_k_m"], ["llama-quantize", "not on the PATH"]),
+        (["q8"], ["'q8' is no format", "q8_0"]),
+        (["q8_0", "q8_0"], ["twice"]),
+        ([], ["no format"]),
+    ],
+)
+def test_what_cannot_be_run_here_is_refused_with_the_reason(
+    names: list[str], said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError) as refused:
+        quantize(tmp_path / "nowhere", names)
+    assert [words for words in said if words not in str(refused.value)] == []
+
+
+def test_bundles_without_whole_weights_are_refused(
+    adapted: Bundle, small_table: Table, tmp_path: Path
+) -> None:
+    linear = next(row.bundle for row in small_table.rows if row.name == "linear")
+    assert linear
+    with pytest.raises(BundleError, match="no language model"):
+        quantize(linear, ["q8_0"])
+    (q4,) = frozen(adapted, ("q4_0",), tmp_path / "scratch", silent)
+    with pytest.raises(
+        BundleError, match=r"q4_0 weights.*Quantise the bundle that it was made from: .*lm-lora-"
+    ):
+        quantize(q4.path, ["q8_0"])
+
+
+@pytest.mark.slow
+def test_the_table_is_measured_once_and_judged_together(
+    adapted: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["quantize", str(adapted.path), "--to", "q8_0,q4_0", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    reference, q8, q4 = document["forms"]
+    assert [form["format"] for form in document["forms"]] == ["as it is", "q8_0", "q4_0"]
+    assert (document["metric"], document["over"], reference["change"]) == ("accuracy", "labels", None)
+    for form in (q8, q4):
+        assert form["change"]["difference"]["n"] == 60 and form["divergence"]["rows"] == 60
+        assert form["verdict"]["outcome"] in ("pass", "fail", "inconclusive")
+        assert form["bytes"] < reference["bytes"] and form["prefill"] > 0
+    assert 0 < q8["divergence"]["mean"] < q4["divergence"]["mean"]
+
+    def again(*_: Any, **__: Any) -> None:
+        pytest.fail("measured again")
+
+    monkeypatch.setattr(child, "run", again)
+    assert run(["quantize", str(adapted.path), "--to", "q8_0,q4_0"]) == 0
+    said = capsys.readouterr().out
+    assert "as it is" in said and "of labels" in said and str(q4["bundle"]) in said.replace("\n", "")
+
+
+@pytest.mark.slow
+def test_written_answers_are_compared_by_their_first_tokens(written: Bundle, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps({"input": f"Ticket {i} {'!' * i}", "output": "x"}) + "\n" for i in range(8))
+    )
+    done = quantize(written.path, ["f16", "q4_0"], task=rows)
+    assert done.over == "first tokens"
+    f16, q4 = (form.divergence for form in done.forms[1:])
+    assert f16 and q4 and f16.rows == 8 and 0 <= f16.mean < q4.mean < 1
+
+
+@pytest.fixture
+def written(adapted: Bundle, tmp_path: Path) -> Bundle:
+    """The same weights asked for free text."""
+    draft = tmp_path / "draft"
+    for name in adapted.manifest.files:
+        if name != "golden.jsonl":
+            files.link_or_copy(adapted.file(name), draft / name)
+    prompt = replace(adapted.manifest.prompt, kind="generate", choices=None)
+    manifest = replace(adapted.manifest, kind="generate", prompt=prompt, calibration=Calibration())
+    return freeze(draft, manifest, into=tmp_path / "bundles")
