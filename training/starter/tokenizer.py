@@ -17,7 +17,7 @@ END_OF_TEXT, TURN_START, TURN_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, PAD)  # ids 0, 1, 2, 3 in this order
 
 OPENERS = (":", "Ġ=", "Ġ-", "Ġis", "Ġ")
-COMMON = 600  # the special tokens, the bytes and the first merges, which are the most frequent pieces
+ENDERS = ("Ċ", ".")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -67,7 +67,7 @@ def words(tokenizer: Tokenizer) -> Words:
         codes=[vocabulary[code] for code in CODES],
         kin=[group for group in groups.values() if len(group) > 1],
         openers=[vocabulary[piece] for piece in OPENERS if piece in vocabulary],
-        common=COMMON,
+        enders=[vocabulary[piece] for piece in ENDERS if piece in vocabulary],
     )
 
 
