@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from training.starter import circuits
 from training.starter.config import Shape
 
 
-def build(shape: Shape, words: circuits.Words) -> LlamaForCausalLM:
+def build(shape: Shape, codes: Sequence[int]) -> LlamaForCausalLM:
     """A Llama with attention biases, which let a head look back by a fixed distance (circuits.py).
 
     Eager attention: at this size it is faster than the flash kernel's backward on a CPU.
@@ -37,7 +38,7 @@ def build(shape: Shape, words: circuits.Words) -> LlamaForCausalLM:
             pad_token_id=3,
         )
     )
-    circuits.give(model, words)
+    circuits.give(model, codes)
     return model
 
 

@@ -22,6 +22,7 @@ from training.starter import batches, config, corpora, curriculum, documents, en
 from training.starter import model as architecture
 from training.starter import tokenizer as bpe
 from training.starter.curriculum import tables
+from training.starter.curriculum.labels import CODES
 
 SAVE_EVERY = 180.0  # seconds between checkpoints
 LOG_EVERY = 20  # steps
@@ -124,7 +125,7 @@ def start(
 ) -> Run:
     """A checkpoint where one is to be resumed; else finished weights to go on from; else fresh ones."""
     if begin is None:
-        model = architecture.build(settings.shape, bpe.words(tokenizer))
+        model = architecture.build(settings.shape, [tokenizer.token_to_id(code) for code in CODES])
     else:
         model = architecture.load(begin)
     matrices = [weight for weight in model.parameters() if weight.ndim == 2]

@@ -10,14 +10,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from training.starter.circuits import Words
-from training.starter.curriculum.labels import CODES
-
 END_OF_TEXT, TURN_START, TURN_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, PAD)  # ids 0, 1, 2, 3 in this order
-
-OPENERS = (":", "Ġ=", "Ġ-", "Ġis", "Ġ")
-ENDERS = ("Ċ", ".")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -53,22 +47,6 @@ def capital_pairs(texts: Iterable[str], least: int = 15, repeats: int = 300) -> 
     for pair, count in found.items():
         if count >= least:
             yield "\n".join([pair] * repeats)
-
-
-def words(tokenizer: Tokenizer) -> Words:
-    """What the circuits need to know of the vocabulary."""
-    vocabulary = tokenizer.get_vocab()
-    groups: dict[str, list[int]] = {}
-    for piece, number in sorted(vocabulary.items()):
-        word = piece.removeprefix("Ġ").lower()
-        if len(word) > 1 and word.isalpha():
-            groups.setdefault(word, []).append(number)
-    return Words(
-        codes=[vocabulary[code] for code in CODES],
-        kin=[group for group in groups.values() if len(group) > 1],
-        openers=[vocabulary[piece] for piece in OPENERS if piece in vocabulary],
-        enders=[vocabulary[piece] for piece in ENDERS if piece in vocabulary],
-    )
 
 
 def save(tokenizer: Tokenizer, folder: Path, max_positions: int) -> None:
