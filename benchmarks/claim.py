@@ -30,6 +30,7 @@ NAMES = (
     "starter_grounded",
     "starter_slots",
     "starter_tuned",
+    "quantised",
     "resume",
     "demo_time",
     "cleaning",
