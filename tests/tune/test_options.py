@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from smallworks.tune.options import Method, TuneOptions, rate, usual
+from smallworks.tune.options import TuneOptions, rate, usual
 
 from .conftest import Ask
 
@@ -79,9 +79,3 @@ def test_the_key_is_that_of_what_fixes_the_adapter(ask: Ask) -> None:
     changed = [masked, ask(seed=1), ask(train=39), ask(validation=7), ask(threads=2), ask(rank=5)]
     changed.append(ask(method="full"))
     assert len({request.key(), *(other.key() for other in changed)}) == len(changed) + 1
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_few_rows_are_tuned_to_the_end_and_many_only_while_it_helps(method: Method) -> None:
-    assert usual(method, 560)["patience"] == 0
-    assert "patience" not in usual(method, 10_000)

@@ -23,16 +23,13 @@ def usual(method: Method, rows: int) -> dict[str, Any]:
     """What `rate()` wants beside it, for so many training rows.
 
     At rank 16 the two kinds of LoRA scale alike: 32 / 16 = 8 / √16. Full tuning takes large batches where
-    ENOUGH_STEPS of them are left, and else small ones. Few rows have few validation rows, whose loss jumps
-    about: patience with them ends the tuning while it still learns, so there is none to run out (on the
-    sample tickets macro-F1 0.504 with it; LOG.md).
+    ENOUGH_STEPS of them are left, and else small ones.
     """
-    few = {"patience": 0} if rows * FEWEST_EPOCHS < SMALL_BATCH * ENOUGH_STEPS else {}
     if method != "full":
-        return {"alpha": 32 if method == "lora" else 8, "batch_size": SMALL_BATCH, **few}
+        return {"alpha": 32 if method == "lora" else 8, "batch_size": SMALL_BATCH}
     many = rows * MOST_EPOCHS >= LARGE_BATCH * ENOUGH_STEPS
     batch = LARGE_BATCH if many else SMALL_BATCH
-    return {"batch_size": batch, "weight_decay": 0.05, "beta2": 0.98, **few}
+    return {"batch_size": batch, "weight_decay": 0.05, "beta2": 0.98}
 
 
 def enough_epochs(steps_per_epoch: int) -> float:
@@ -47,8 +44,9 @@ class TuneOptions:
     `method` says what is trained: a LoRA of this `rank` scaled by alpha / rank (rslora: alpha / √rank), or
     with 'full' every weight. `learning_rate` None follows `rate()`, which wants `usual()`; `epochs` None
     follows `epochs_for()`. `threads` belongs to the lineage: sums in another order give other weights.
-    `patience` counts validations without a better loss; 0 never stops, and the best is kept all the same.
-    Between two of them are at least `least_interval` steps.
+    `patience` counts validations without a better loss; 0 never stops. Between two of them are at least
+    `least_interval` steps: few rows make short epochs and few validation rows, whose loss jumps about, and
+    patience would end the tuning while it still warms up.
     """
 
     end_id: int
