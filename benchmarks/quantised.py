@@ -1,7 +1,7 @@
 """Every smaller form that this machine can make of a tuned starter, on one table, with what it costs.
 
 Measured: `smallworks build --only lm-lora` on the sample tickets and, where it is at hand, `--only lm-full`
-on Banking77; then `smallworks quantize` of the tuned bundle into f16, q8_0 and q4_0: size, peak memory, tokens
+on Banking77; then `smallworks quantize` of the tuned bundle into f16, q8_0, q4_0: size, peak memory, tokens
 read and written a second, paired change of the metric with its interval, flips, mean and 99th-percentile
 divergence. Against: the unquantised bundle on the same rows. Not covered: K-quants without llama-quantize,
 4-bit and 8-bit formats that need a GPU, larger models.

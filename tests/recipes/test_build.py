@@ -161,16 +161,17 @@ def test_recorded_flagship_answers_stand_on_the_table(tmp_path: Path) -> None:
 def test_language_models_from_zero_shot_to_four_bits(
     small_task: Task, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """Every language-model candidate in one build, on a model of two layers."""
+    """Every way to make a language-model candidate in one build, on a model of two layers."""
     folder = tmp_path / "lm"
     shutil.copytree(
         small_task.folder, folder, ignore=shutil.ignore_patterns(".smallworks", "bundles", "*.html")
     )
     task = taskfile.load_task(folder)
     short = dataclasses.replace(task, build=dataclasses.replace(task.build, epochs=1.0))
-    table = build(short, Options(only=("lm-*",), base=str(tiny_folder)))
+    told = Options(only=("lm-*",), skip=("lm-few-q4_0", "lm-full-q*"), base=str(tiny_folder))
+    table = build(short, told)
     assert {r.name: r.skipped for r in table.rows if r.skipped} == {}
-    assert len(table.rows) == 12
+    assert len(table.rows) == 9
     for r in table.rows:
         assert r.parity.ids_equal == r.parity.rows == 24, r.name
         assert r.parity.holds, (r.name, r.parity)

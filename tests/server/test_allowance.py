@@ -102,7 +102,8 @@ def test_headers_are_openais(allowed: Callable[..., Allowance]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, b"0ms"), (0.12, b"120ms"), (2.54, b"2.5s"), (60, b"1m0s"), (361.9, b"6m1s")]
+    ("seconds", "told"),
+    [(0, b"0ms"), (0.12, b"120ms"), (2.54, b"2.5s"), (59.96, b"1m0s"), (0.9996, b"1s"), (361.9, b"6m1s")],
 )
 def test_a_span_is_written_as_openai_writes_it(seconds: float, told: bytes) -> None:
     assert _span(seconds) == told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smallworks import settings
+from smallworks.cli import talk
 from smallworks.server import Rules
 from smallworks.server import serve as run
 
@@ -41,5 +42,8 @@ def serve(
         Seconds from a request's arrival to the end of its answer; then 504.
     """
     rules = Rules(waiting=queue, tokens=queue_tokens, deadline=deadline)
-    file = keys or (None if open else settings.load().keys)
+    file = keys or settings.load().keys
+    if open and not keys and file:
+        talk.remark(f"--open: nobody is asked for a key, though SMALLWORKS_KEYS names '{file}'.")
+        file = None
     run(bundles, host=host, port=port, keys=file, open=open, rules=rules)

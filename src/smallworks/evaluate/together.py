@@ -1,6 +1,6 @@
 """Several candidates tried on the same test rows: which of their claims hold together.
 
-Each alone has its one chance in twenty to pass by luck, so the luckiest of thirteen has far more. Holm's
+Each alone has its one chance in twenty to pass by luck, so the luckiest of many has far more. Holm's
 procedure keeps to a twentieth the chance that any of them passes wrongly, however their answers hang
 together. So whichever is chosen, by cost or by anything else, is wrong at most so often. Fails are each
 candidate's own. Source: Holm 1979. Knows estimates and comparisons; knows nothing of costs or rows.

@@ -154,7 +154,8 @@ curl -s http://127.0.0.1:8000/v1/models
 ```
 
 The image holds Python, the libraries of `requirements.txt`, the package and the bundle (with its golden rows,
-which are training rows). The compose file opens the port on this machine alone; a gateway lets others in.""",
+which are training rows). The compose file opens the port on this machine alone, and asks for no keys: to ask
+for them put `--keys FILE` in place of `--open` in the Dockerfile (`smallworks keys add` makes the file).""",
 }
 
 

@@ -156,9 +156,9 @@ def _told(what: bytes, bucket: Bucket | None, now: float) -> list[Header]:
 
 def _span(seconds: float) -> bytes:
     """As OpenAI's API writes it: 120ms, 2.5s, 6m0s."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return b"%dms" % round(1000 * seconds)
-    minutes, rest = divmod(seconds, 60)
+    minutes, rest = divmod(round(seconds, 1), 60)
     return b"%dm%ds" % (minutes, rest) if minutes else b"%gs" % round(rest, 1)
 
 

@@ -9,7 +9,7 @@ nothing that a client says is dropped in silence. Knows no JSON and no threads.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any, Protocol
@@ -38,7 +38,9 @@ class Work(Protocol):
         """Tokens that it may take at most, prompts and answers together."""
         ...
 
-    def answers(self, cancel: Event) -> list[Answer]: ...
+    def answers(self, cancel: Event) -> Iterable[Answer]:
+        """One after another, so that those before a failure are known."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +109,8 @@ class Asks:
     def most(self, measure: Measure) -> int:
         return sum(one.most(measure) for one in self.each)
 
-    def answers(self, cancel: Event) -> list[Answer]:
-        return [one.answer(cancel) for one in self.each if not cancel.is_set()]
+    def answers(self, cancel: Event) -> Iterator[Answer]:
+        return (one.answer(cancel) for one in self.each if not cancel.is_set())
 
     def pieces(self, cancel: Event) -> Generator[Piece]:
         for index, one in enumerate(self.each):

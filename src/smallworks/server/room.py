@@ -109,8 +109,10 @@ class Room:
 
 def _work(work: Work, ticket: Ticket, cancel: Event) -> list[Answer]:
     ticket.begin()
-    answers = work.answers(cancel)
-    ticket.answered(*answers)
+    answers = []
+    for answer in work.answers(cancel):
+        ticket.answered(answer)
+        answers.append(answer)
     return answers
 
 
