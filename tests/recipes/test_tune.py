@@ -94,14 +94,11 @@ def test_what_it_takes_is_measured_once_and_a_budget_sets_the_epochs(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "steps"), [("rslora", 7), ("full", 7)])
-def test_the_candidate_is_frozen_and_agrees_with_its_golden_rows(
-    task: Task, tiny_folder: Path, method: str, steps: int
-) -> None:
-    dials = Dials(method=method, epochs=1.0)  # type: ignore[arg-type]
+def test_the_candidate_is_frozen_and_agrees_with_its_golden_rows(task: Task, tiny_folder: Path) -> None:
+    dials = Dials(method="rslora", epochs=1.0)
     with recipe.workshop(task, dials, base=str(tiny_folder)) as shop:
         bundle, weights = recipe.tune(shop, dials)
-    assert bundle.manifest.lineage["method"] == method and weights.steps == steps
+    assert bundle.manifest.lineage["method"] == "rslora" and weights.steps == 7
     _, parity = examine.verify(bundle.path)
     assert parity is not None and parity.holds and parity.rows == 24
 
