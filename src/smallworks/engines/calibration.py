@@ -81,6 +81,12 @@ def fit_temperature(logp: np.ndarray, targets: np.ndarray) -> float:
     return float(np.exp((low + high) / 2))
 
 
+def fit(logp: np.ndarray, targets: np.ndarray) -> tuple[float, Curve]:
+    """Temperature, and the curve after it, from log-probabilities [n, labels] and right labels [n]."""
+    temperature = fit_temperature(logp, targets)
+    return temperature, fit_isotonic(apply(logp, temperature=temperature), targets)
+
+
 def fit_isotonic(logp: np.ndarray, targets: np.ndarray, *, seed: int = 0) -> Curve:
     """The curve for log-probabilities at temperature 1, or none where it does not help.
 

@@ -50,8 +50,7 @@ def fit(
         return Calibration(bias=bias)
     logp = calibration.apply(_score(predictor, [row["inputs"] for row in rows]), bias=bias)
     targets = np.array([known[row["output"]] for row in rows])
-    temperature = calibration.fit_temperature(logp, targets)
-    isotonic = calibration.fit_isotonic(calibration.apply(logp, temperature=temperature), targets)
+    temperature, isotonic = calibration.fit(logp, targets)
     return Calibration(temperature=temperature, bias=bias, isotonic=isotonic)
 
 

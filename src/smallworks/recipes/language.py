@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smallworks import compress, files
-from smallworks.bundle import Bundle, Manifest, freeze
-from smallworks.bundle.golden import GOLDEN
+from smallworks.bundle import Bundle, Manifest
 from smallworks.engines.opening import TOKENIZER
-from smallworks.engines.shots import POOL, POOL_ROWS, write_pool
+from smallworks.engines.shots import POOL_ROWS, write_pool
 from smallworks.prompt import Renderer
 from smallworks.recipes.tuning import Dials, Tuned, dials_of, spec_of, tuned
+from smallworks.recipes.weights import GGUF, freeze_quantized
 from smallworks.recipes.workshop import Workshop
 from smallworks.tune.options import WEIGHTS
 from smallworks.types import PromptSpec, Sampling
@@ -33,7 +33,7 @@ WORDS = (
     "config.json",
 )
 """The files of a base that the renderer reads; they travel in every bundle."""
-MODEL, MERGED, GGUF = "model", "merged", "model.gguf"
+MODEL, MERGED = "model", "merged"
 LONGEST_ANSWER = 512
 
 
@@ -104,23 +104,8 @@ def _carry_weights(shop: Workshop, draft: Path, manifest: Manifest, weights: Tun
 def _quantize(shop: Workshop, reference: Bundle, quantization: Quantization, folder: Path) -> dict[str, Any]:
     draft = folder / "draft"
     shutil.rmtree(draft, ignore_errors=True)
-    weights = _gguf(shop, reference, quantization)
-    files.link_or_copy(weights, draft / GGUF)
-    shutil.copytree(reference.file(TOKENIZER), draft / TOKENIZER)
-    for name in (GOLDEN, POOL):
-        if reference.file(name).is_file():
-            files.link_or_copy(reference.file(name), draft / name)
-    manifest = replace(
-        reference.manifest,
-        candidate=f"{reference.manifest.candidate}-{quantization}",
-        engine="llamacpp",
-        model=GGUF,
-        adapter=None,
-        base=None,
-        quantization=quantization,
-        lineage={**reference.manifest.lineage, "reference": reference.id},
-    )
-    return {"bundle": freeze(draft, manifest, into=shop.bundles).name}
+    gguf = _gguf(shop, reference, quantization)
+    return {"bundle": freeze_quantized(reference, gguf, quantization, draft).name}
 
 
 def _gguf(shop: Workshop, reference: Bundle, quantization: Quantization) -> Path:

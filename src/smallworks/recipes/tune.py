@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from smallworks.prompt import TextTokenizer, TrainingRow
 from smallworks.recipes.build import WORK, Options, prepare, survey
 from smallworks.recipes.language import make_reference
 from smallworks.recipes.plan import reasons
-from smallworks.recipes.tuning import Dials, Tunable, Tuned, request_of, tuned
+from smallworks.recipes.tuning import Dials, Tunable, Tuned, reads_of, request_of, tuned
 from smallworks.recipes.workshop import Workshop
 from smallworks.seams import Progress, silent
 from smallworks.tune.estimate import Memory, memory, seconds
@@ -174,14 +174,8 @@ def _text(shop: Workshop, ids: tuple[int, ...]) -> str:
 
 def _speed(shop: Workshop, request: TuneRequest) -> float:
     """Tokens a second of ten real steps, measured once for these rows and options."""
-    assert shop.base is not None
     step = f"rehearse-{request.options.method}"
-    reads = {
-        "data": shop.data_key,
-        "base": shop.base.pin.sha256,
-        "task": shop.wording,
-        "options": asdict(replace(request.options, epochs=None, learning_rate=None)),
-    }
+    reads = reads_of(shop, replace(request.options, epochs=None, learning_rate=None))
 
     def work(_: Path) -> dict[str, Any]:
         return {"tokens_per_second": stage.rehearse(request)}

@@ -10,12 +10,12 @@ from smallworks import tune
 from smallworks.engines.opening import threads_for
 from smallworks.prompt import Renderer, TrainingRow
 from smallworks.prompt import tokenizer as tokenizers
+from smallworks.recipes.plan import TUNED
 from smallworks.recipes.workshop import Workshop
 from smallworks.tune.options import Method, TuneOptions, TuneRequest, usual
 from smallworks.types import Example, PromptSpec
 
 Tunable = Literal["lm-lora", "lm-full"]
-METHODS: dict[Tunable, Method] = {"lm-lora": "lora", "lm-full": "full"}
 MOST_LISTED = 32
 """A tuned model learns its codes, so a longer label list would only cost prefill."""
 LONGEST_ROW = 1024
@@ -48,7 +48,7 @@ class Tuned:
 
 def dials_of(shop: Workshop, name: Tunable) -> Dials:
     """How a build tunes this candidate."""
-    return Dials(method=METHODS[name], epochs=shop.task.build.epochs)
+    return Dials(method=TUNED[name], epochs=shop.task.build.epochs)
 
 
 def tuned(shop: Workshop, dials: Dials) -> Tuned:
@@ -56,12 +56,7 @@ def tuned(shop: Workshop, dials: Dials) -> Tuned:
     assert shop.base is not None
     step = f"tune-{dials.method}"
     options = options_of(shop, dials)
-    reads = {
-        "data": shop.data_key,
-        "base": shop.base.pin.sha256,
-        "task": shop.wording,
-        "options": asdict(options),
-    }
+    reads = reads_of(shop, options)
 
     def relay(_: str, done: float, total: float, note: str) -> None:
         shop.progress(step, done, total, note)
@@ -85,6 +80,17 @@ def tuned(shop: Workshop, dials: Dials) -> Tuned:
         method=dials.method,
         **{name: result[name] for name in ("sha256", "steps", "best_val_loss", "seconds")},
     )
+
+
+def reads_of(shop: Workshop, options: TuneOptions) -> dict[str, Any]:
+    """What a tuning depends on, as the key of its step."""
+    assert shop.base is not None
+    return {
+        "data": shop.data_key,
+        "base": shop.base.pin.sha256,
+        "task": shop.wording,
+        "options": asdict(options),
+    }
 
 
 def request_of(shop: Workshop, dials: Dials, out: Path) -> tuple[TuneRequest, int]:

@@ -79,8 +79,7 @@ def fit_linear(
 
 def _calibrated(head: LinearHead, logp: np.ndarray, targets: np.ndarray) -> LinearFit:
     """`logp` [n, labels] and `targets` [n] of rows that their fit did not see."""
-    temperature = calibration.fit_temperature(logp, targets)
-    curve = calibration.fit_isotonic(calibration.apply(logp, temperature=temperature), targets)
+    temperature, curve = calibration.fit(logp, targets)
     return LinearFit(head=head, temperature=temperature, isotonic=curve, held_out=len(targets))
 
 
