@@ -7,16 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 from training.starter import circuits, config, model
+from training.starter.tokenizer import Form
 from transformers import LlamaForCausalLM
 
 CODES = range(40, 66)
+SCAR = 2000  # a token whose other form is the next one
 
 
 @pytest.fixture(scope="module")
 def fresh() -> LlamaForCausalLM:
     torch.manual_seed(0)
     shape = config.read(Path(config.__file__).with_name("starter.toml")).shape
-    return model.build(shape, CODES).eval()
+    forms = [Form(number, spaced=False, capital=False) for number in range(shape.vocab_size)]
+    forms[SCAR + 1] = Form(SCAR, spaced=True, capital=True)
+    return model.build(shape, CODES, forms).eval()
 
 
 def attention(fresh: LlamaForCausalLM, ids: list[int]) -> list[torch.Tensor]:
@@ -38,6 +42,20 @@ def test_a_repeated_token_finds_what_followed_it_and_itself(fresh: LlamaForCausa
     places = range(45, 80)
     assert torch.stack([followed[place, place - 39] for place in places]).mean() > 0.5
     assert torch.stack([same[place, place - 40] for place in places]).mean() > 0.5
+
+
+def test_a_value_is_found_by_the_name_before_it(fresh: LlamaForCausalLM) -> None:
+    """Before "name, colon, value", later "name, quote": the value is found, or the token after it."""
+    name, colon, value, quote = 1500, 1501, 1502, 1503
+    ids = [*range(1000, 1020), name, colon, value, *range(1020, 1040), name, quote]
+    for layer in (1, 2):
+        place = ids.index(value)
+        assert attention(fresh, ids)[layer][6][-1, place : place + 2].sum() > 0.5
+
+
+def test_forms_of_one_word_are_nearly_one_vector(fresh: LlamaForCausalLM) -> None:
+    table = torch.nn.functional.normalize(fresh.model.embed_tokens.weight, dim=1)
+    assert table[SCAR] @ table[SCAR + 1] > 0.8 > 0.5 > table[SCAR] @ table[SCAR + 2]
 
 
 def test_the_codes_share_a_direction(fresh: LlamaForCausalLM) -> None:

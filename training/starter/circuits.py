@@ -22,12 +22,16 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaForCausalLM
 
+from training.starter.tokenizer import Form
+
 SPREAD = 0.06  # standard deviation of an embedding's numbers
 DAMP = 0.05  # what is not given is made small, so that it drowns nothing
 MATCH = 12.0  # attention score of a match; the others score about 0
 BACK = 4.0  # size of the biases that look back by a fixed number of tokens
 AWAY = 2.5  # size of the biases that keep a token from matching itself
 READ = 8.0  # attention score of a vote for a label code
+ALONE = 0.25  # of an embedding, what a form of a word does not share with its other forms
+APART = 0.35  # length of what sets forms with a space, or a capital, apart, of an embedding's length
 SHARED = 0.7  # what the embeddings of the label codes have in common, of their length
 REACH = 400  # tokens over which a match must hold
 
@@ -45,8 +49,8 @@ class Spaces:
 
 
 @torch.no_grad()
-def give(model: LlamaForCausalLM, codes: Sequence[int]) -> None:
-    """Writes the circuits into fresh weights. `codes`: token ids of the label codes.
+def give(model: LlamaForCausalLM, codes: Sequence[int], forms: Sequence[Form]) -> None:
+    """Writes the circuits into fresh weights. `codes`: token ids of the label codes; `forms`: of each token.
 
     Needs four layers, at least three key-value heads with two queries each, and hidden_size ≥ 4 · head_dim.
     """
@@ -60,12 +64,13 @@ def give(model: LlamaForCausalLM, codes: Sequence[int]) -> None:
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight.mul_(DAMP)
         layer.mlp.down_proj.weight.mul_(DAMP)
-    _embeddings(model, spaces, codes, random)
+    _embeddings(model, spaces, codes, forms, random)
     _copy_back(Heads(model, 0), spaces)
     pick = _orthonormal(size, random)
     for layer in (1, 2):
         _match(Heads(model, layer), spaces, pick)
     _read(Heads(model, 3), spaces)
+    _read_near(Heads(model, 4), spaces)
 
 
 def _orthonormal(size: int, random: torch.Generator) -> torch.Tensor:
@@ -114,14 +119,28 @@ class Heads:
 
 
 def _embeddings(
-    model: LlamaForCausalLM, spaces: Spaces, codes: Sequence[int], random: torch.Generator
+    model: LlamaForCausalLM,
+    spaces: Spaces,
+    codes: Sequence[int],
+    forms: Sequence[Form],
+    random: torch.Generator,
 ) -> None:
-    """Embeddings lie mostly in the token part, which leaves the other parts free for what heads write."""
+    """Embeddings lie mostly in the token part, which leaves the other parts free for what heads write.
+
+    Forms of one word are nearly the same vector: what matches " scar" matches "Scar" too.
+    """
     table = model.model.embed_tokens.weight
     table.normal_(0, SPREAD, generator=random)
+    words = table[torch.tensor([form.word for form in forms])]
+    spaced, capital = torch.randn(2, table.shape[1], generator=random) * SPREAD * APART
+    marks = torch.tensor([[form.spaced, form.capital] for form in forms]).float() @ torch.stack(
+        [spaced, capital]
+    )
+    table.copy_((1 - ALONE**2) ** 0.5 * words + ALONE * table + marks)
     own = table @ spaces.token.T @ spaces.token
     table.copy_(1.9 * own + 0.3 * (table - own))
     length = SPREAD * table.shape[1] ** 0.5
+    table.mul_(length / table.norm(dim=1, keepdim=True))
     for code in codes:
         table[code] = table[code] * (1 - SHARED**2) ** 0.5 + SHARED * length * spaces.code
 
@@ -138,19 +157,23 @@ def _copy_back(heads: Heads, spaces: Spaces) -> None:
 
 
 def _match(heads: Heads, spaces: Spaces, pick: torch.Tensor) -> None:
-    """Head 0 finds what followed this token earlier, head 1 what stood before it, head 2 the token itself."""
+    """Head 0 finds what followed this token earlier, head 1 what stood before it, head 2 the token itself.
+
+    Head 3 finds what followed the token before this one, with another between: a value after its name.
+    """
     chosen = pick[: len(heads.slow)]
-    token, before = chosen @ spaces.token, chosen @ spaces.before
+    token, before, earlier = chosen @ spaces.token, chosen @ spaces.before, chosen @ spaces.earlier
     both = spaces.vote + spaces.token
     plan = (
-        (before, (token,), spaces.token, spaces.token),
-        (before, (token,), spaces.earlier, spaces.vote),
-        (token, (token, before), spaces.earlier, both),
+        (before, spaces.token, ((token, spaces.token),)),
+        (before, spaces.earlier, ((token, spaces.vote),)),
+        (token, spaces.earlier, ((token, both), (before, both))),
+        (earlier, spaces.token, ((before, spaces.token), (token, spaces.vote))),
     )
-    for head, (key, queries, value, space) in enumerate(plan):
+    for head, (key, value, queries) in enumerate(plan):
         heads.compare(heads.attention.k_proj.weight, heads.key(head), key)
         heads.attention.v_proj.weight[heads.key(head)] = value
-        for index, query in enumerate(queries):
+        for index, (query, space) in enumerate(queries):
             heads.compare(heads.attention.q_proj.weight, heads.query(head, index), query)
             heads.write(head, index, space, 0.7 * heads.written / heads.length)
     heads.look_back(2, 0, 0, -AWAY, slice(0, 8))
@@ -172,3 +195,14 @@ def _read(heads: Heads, spaces: Spaces) -> None:
     attention.k_proj.weight[last] = vote * 2 * amount / (heads.length * SHARED)
     attention.q_proj.bias[last] = amount
     attention.q_proj.weight[heads.query(0, 0)] *= 0.1
+
+
+def _read_near(heads: Heads, spaces: Spaces) -> None:
+    """Every query finds votes a few tokens back: those of a question, where its answer begins."""
+    middle = slice(heads.half // 8, heads.half // 2)
+    distances = iter((6, 7, 8, 9, 10, 11, 13, 15))
+    for head in range(4):
+        heads.attention.v_proj.weight[heads.key(head)] = spaces.vote
+        for index in range(heads.queries):
+            heads.look_back(head, index, next(distances), 3.0, middle)
+            heads.write(head, index, spaces.token, heads.written / heads.length / heads.queries)

@@ -55,4 +55,4 @@ def prompt(tokenizer: Tokenizer, user: str) -> list[int]:
 def texts(conversations: Iterator[Conversation]) -> Iterator[str]:
     """What the tokenizer sees of the curriculum."""
     for conversation in conversations:
-        yield from (message.content for message in conversation.messages)
+        yield from (f"{message.role}\n{message.content}" for message in conversation.messages)

@@ -12,9 +12,10 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from training.starter import circuits
 from training.starter.config import Shape
+from training.starter.tokenizer import Form
 
 
-def build(shape: Shape, codes: Sequence[int]) -> LlamaForCausalLM:
+def build(shape: Shape, codes: Sequence[int], forms: Sequence[Form]) -> LlamaForCausalLM:
     """A Llama with attention biases, which let a head look back by a fixed distance (circuits.py).
 
     Eager attention: at this size it is faster than the flash kernel's backward on a CPU.
@@ -38,7 +39,7 @@ def build(shape: Shape, codes: Sequence[int]) -> LlamaForCausalLM:
             pad_token_id=3,
         )
     )
-    circuits.give(model, codes)
+    circuits.give(model, codes, forms)
     return model
 
 

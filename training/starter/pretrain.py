@@ -116,7 +116,6 @@ def sample(
             if left < 0:
                 break
             yield chunk
-    yield from bpe.capital_pairs(chunk for chunks in texts.training.values() for chunk in chunks)
     yield from encoding.texts(islice(curriculum.stream(source, seed), size // 4000))
 
 
@@ -125,7 +124,8 @@ def start(
 ) -> Run:
     """A checkpoint where one is to be resumed; else finished weights to go on from; else fresh ones."""
     if begin is None:
-        model = architecture.build(settings.shape, [tokenizer.token_to_id(code) for code in CODES])
+        codes = [tokenizer.token_to_id(code) for code in CODES]
+        model = architecture.build(settings.shape, codes, bpe.forms(tokenizer))
     else:
         model = architecture.load(begin)
     matrices = [weight for weight in model.parameters() if weight.ndim == 2]

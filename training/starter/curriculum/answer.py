@@ -1,4 +1,8 @@
-"""Grounded questions: the answer is copied from the context, or the context does not hold it."""
+"""Grounded questions: the answer is the line of the context that holds it, or the context does not hold it.
+
+A whole line ("Capital: Lima") rather than its value ("Lima"): each of its words follows from the one before
+it, which a model of this size learns in minutes; to say the value at once it must look up twice (LOG.md).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ INSTRUCTIONS = (
     "Answer from the documents.",
     "Read the context and answer the question.",
 )
+BRIEF = ("Answer in as few words as you can.", "Give the value alone.", "Answer briefly, from the context.")
+BRIEFLY = 0.3  # of the contexts ask for values alone
 LACKING = 0.3  # of the questions ask what the context lacks
 MOST = 8  # questions on one context
 
@@ -30,7 +36,8 @@ def draw(
     records = [facts.any_record(random, corpora, sentences) for _ in range(count)]
     context = "\n".join(record.text for record in records)
     asked = random.sample(_stated(records), min(MOST, len(_stated(records))))
-    pairs = [(fact.question, str(fact.value)) for fact in asked]
+    brief = random.random() < BRIEFLY
+    pairs = [(fact.question, str(fact.value) if brief else fact.answer) for fact in asked]
     lacking = _lacking(random, corpora, sentences, records)
     for place in range(len(pairs)):
         if lacking and random.random() < lacking_share:
@@ -38,7 +45,7 @@ def draw(
     if not pairs:
         return draw(random, corpora, sentences, lacking_share)
     (question, reply), *later = pairs
-    first = f"{random.choice(INSTRUCTIONS)}\n\nContext: {context}\n\nQuestion: {question}"
+    first = f"{random.choice(BRIEF if brief else INSTRUCTIONS)}\n\nContext: {context}\n\nQuestion: {question}"
     return turns("answer", (first, reply), *((f"Question: {text}", said) for text, said in later))
 
 

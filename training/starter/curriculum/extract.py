@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from random import Random
 
 from training.starter.corpora import Corpora
@@ -13,12 +14,17 @@ from training.starter.curriculum.sentences import Sentences
 
 
 def draw(random: Random, corpora: Corpora, sentences: Sentences) -> Conversation:
-    """Records whose fields have names of their own."""
-    record = any_record(random, corpora, sentences)
-    while len({fact.field for fact in record.facts}) < len(record.facts):
-        record = any_record(random, corpora, sentences)
-    chosen = random.sample(record.facts, random.randint(1, min(4, len(record.facts))))
-    return conversation(random, record, [fact.field for fact in chosen])
+    """Records of any origin."""
+    return of(random, lambda: any_record(random, corpora, sentences))
+
+
+def of(random: Random, record: Callable[[], Record]) -> Conversation:
+    """The first record whose fields have names of their own."""
+    found = record()
+    while len({fact.field for fact in found.facts}) < len(found.facts):
+        found = record()
+    chosen = random.sample(found.facts, random.randint(1, min(4, len(found.facts))))
+    return conversation(random, found, [fact.field for fact in chosen])
 
 
 def conversation(random: Random, record: Record, fields: list[str]) -> Conversation:

@@ -58,7 +58,8 @@ _NAMED = {key: (field, question) for key, field, question in COUNTRY_FACTS}
 def _country_fact(name: str, key: str, value: str) -> Fact:
     field, question = _NAMED.get(key, ("", "What is the {key} of {name}?"))
     plain = re.sub(r"[^a-z]+", " ", key.lower()).strip()
-    return Fact(field or plain.replace(" ", "_"), value, question.format(name=name, key=plain))
+    asked = question.format(name=name, key=plain)
+    return Fact(field or plain.replace(" ", "_"), value, asked, line=f"{key}: {value}")
 
 
 def order(random: Random) -> Record:

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One field of a record, and the question it answers."""
+    """One field of a record, the question it answers, and the words that answer it: the line or sentence
+    that states it, where there is one, else the value alone."""
 
     field: str
     value: str | int
     question: str
+    line: str = ""
+
+    @property
+    def answer(self) -> str:
+        return self.line or str(self.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,17 @@ def sheet(random: Random, corpora: Corpora) -> Record:
     while len(keys) < random.randint(4, 9):
         keys[" ".join(words(random, corpora, random.randint(1, 3)))] = value(random, corpora)
     line, question = random.choice(LINES), random.choice(QUESTIONS)
-    facts = [
-        Fact(key.replace(" ", "_"), found, question.format(key=key, name=name)) for key, found in keys.items()
-    ]
     titled = random.random() < 0.5
-    shown = [
-        line.format(key=key[0].upper() + key[1:] if titled else key, value=found)
-        for key, found in list(keys.items())[1:]
+    facts = [
+        Fact(
+            key.replace(" ", "_"),
+            found,
+            question.format(key=key, name=name),
+            line.format(key=key[0].upper() + key[1:] if titled else key, value=found),
+        )
+        for key, found in keys.items()
     ]
+    shown = [fact.line for fact in facts[1:]]
     text = random.choice((f"{name}\n", f"# {name}\n\n", f"{name}:\n", "")) + "\n".join(shown)
     return Record(text, tuple(facts[1:]), missing=facts[0])
 
@@ -50,9 +53,11 @@ def dictionary(random: Random, glosses: Sequence[Gloss]) -> Record:
     """Words with their meanings, one a line."""
     picked = {gloss.words[0]: gloss.definition for gloss in random.sample(glosses, random.randint(3, MOST))}
     question = random.choice(MEANINGS)
-    facts = [Fact(word.replace(" ", "_"), text, question.format(word=word)) for word, text in picked.items()]
-    lines = [f"{word}: {text}" for word, text in list(picked.items())[1:]]
-    return Record("\n".join(lines), tuple(facts[1:]), missing=facts[0])
+    facts = [
+        Fact(word.replace(" ", "_"), text, question.format(word=word), f"{word}: {text}")
+        for word, text in picked.items()
+    ]
+    return Record("\n".join(fact.line for fact in facts[1:]), tuple(facts[1:]), missing=facts[0])
 
 
 def commands(random: Random, corpora: Corpora) -> Record | None:
@@ -64,9 +69,11 @@ def commands(random: Random, corpora: Corpora) -> Record | None:
     form = random.choice(("- {task}: {cmd}", "{task}: {cmd}", "{cmd}  # {task}"))
     question = random.choice(COMMANDS)
     chosen = random.sample(sorted(examples.items()), min(5, len(examples)))
-    facts = [Fact("command", cmd, question.format(task=task)) for task, cmd in chosen]
-    lines = [form.format(task=task, cmd=cmd) for task, cmd in chosen[1:]]
-    return Record("\n".join(lines), tuple(facts[1:]), missing=facts[0])
+    facts = [
+        Fact("command", cmd, question.format(task=task), form.format(task=task, cmd=cmd))
+        for task, cmd in chosen
+    ]
+    return Record("\n".join(fact.line for fact in facts[1:]), tuple(facts[1:]), missing=facts[0])
 
 
 def gaps(random: Random, sentences: Sequence[str]) -> Record:
@@ -82,7 +89,7 @@ def _gap(random: Random, text: str, frame: str) -> Fact:
     size = random.randint(1, min(4, max(1, len(places) - 1)))
     start = random.randrange(len(places) - size + 1)
     begin, end = places[start][0], places[start + size - 1][1]
-    return Fact("gap", text[begin:end], frame.format(text=text[:begin] + GAP + text[end:]))
+    return Fact("gap", text[begin:end], frame.format(text=text[:begin] + GAP + text[end:]), text)
 
 
 def value(random: Random, corpora: Corpora) -> str:
