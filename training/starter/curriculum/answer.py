@@ -7,6 +7,7 @@ it, which a model of this size learns in minutes; to say the value at once it mu
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from random import Random
 
 from training.starter.corpora import Corpora
@@ -23,27 +24,37 @@ INSTRUCTIONS = (
     "Read the context and answer the question.",
 )
 BRIEF = ("Answer in as few words as you can.", "Give the value alone.", "Answer briefly, from the context.")
-BRIEFLY = 0.3  # of the contexts ask for values alone
-LACKING = 0.3  # of the questions ask what the context lacks
 MOST = 8  # questions on one context
+LACKING, BRIEFLY, LINED = 0.3, 0.3, 0.75  # see Shares
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """`lacking`: of the questions, those that the context cannot answer. `brief`: of the contexts, those
+    that ask for values alone. `lined`: of the records, those of one fact a line."""
+
+    lacking: float = LACKING
+    brief: float = BRIEFLY
+    lined: float = LINED
 
 
 def draw(
-    random: Random, corpora: Corpora, sentences: Sentences, lacking_share: float = LACKING
+    random: Random, corpora: Corpora, sentences: Sentences, shares: Shares | None = None
 ) -> Conversation:
     """A context of one record, at times of two or three, and several questions on it."""
-    count = random.choice((1, 1, 1, 2, 3))
-    records = [facts.any_record(random, corpora, sentences) for _ in range(count)]
+    shares = shares or Shares()
+    record = facts.lined_record if random.random() < shares.lined else facts.any_record
+    records = [record(random, corpora, sentences) for _ in range(random.choice((1, 1, 1, 2, 3)))]
     context = "\n".join(record.text for record in records)
     asked = random.sample(_stated(records), min(MOST, len(_stated(records))))
-    brief = random.random() < BRIEFLY
+    brief = random.random() < shares.brief
     pairs = [(fact.question, str(fact.value) if brief else fact.answer) for fact in asked]
     lacking = _lacking(random, corpora, sentences, records)
     for place in range(len(pairs)):
-        if lacking and random.random() < lacking_share:
+        if lacking and random.random() < shares.lacking:
             pairs[place] = (lacking.pop().question, UNKNOWN)
     if not pairs:
-        return draw(random, corpora, sentences, lacking_share)
+        return draw(random, corpora, sentences, shares)
     (question, reply), *later = pairs
     first = f"{random.choice(BRIEF if brief else INSTRUCTIONS)}\n\nContext: {context}\n\nQuestion: {question}"
     return turns("answer", (first, reply), *((f"Question: {text}", said) for text, said in later))

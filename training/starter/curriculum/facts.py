@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from training.starter.corpora import Corpora
@@ -115,12 +115,25 @@ def person(random: Random) -> Record:
 
 def any_record(random: Random, corpora: Corpora, sentences: Sentences) -> Record:
     """A record of any origin that the corpora allow; made-up ones where one cannot be had."""
-    draws: list[tuple[float, Callable[[], Record | None]]] = [
+    draws: list[Weighted] = [
         (3.0, lambda: commands.draw(random, corpora)),
-        (3.0, lambda: sheets.sheet(random, corpora)),
         (1.0, lambda: order(random)),
         (1.0, lambda: person(random)),
+        *_lined(random, corpora, sentences),
     ]
+    return _drawn(random, draws)
+
+
+def lined_record(random: Random, corpora: Corpora, sentences: Sentences) -> Record:
+    """A record whose facts stand one a line, or one a sentence."""
+    return _drawn(random, _lined(random, corpora, sentences))
+
+
+Weighted = tuple[float, Callable[[], Record | None]]
+
+
+def _lined(random: Random, corpora: Corpora, sentences: Sentences) -> list[Weighted]:
+    draws: list[Weighted] = [(3.0, lambda: sheets.sheet(random, corpora))]
     if corpora.countries:
         draws.append((3.0, lambda: country(random, corpora)))
     if len(corpora.glosses) > sheets.MOST:
@@ -129,5 +142,9 @@ def any_record(random: Random, corpora: Corpora, sentences: Sentences) -> Record
         draws.append((1.0, lambda: sheets.commands(random, corpora)))
     if len(sentences.all) > sheets.MOST:
         draws.append((2.0, lambda: sheets.gaps(random, sentences.all)))
+    return draws
+
+
+def _drawn(random: Random, draws: Sequence[Weighted]) -> Record:
     ((_, chosen),) = random.choices(draws, [weight for weight, _ in draws])
     return chosen() or order(random)
