@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,23 @@ def _transformers(request: pytest.FixtureRequest) -> Subject:
     return _of_tiny(request, lambda: Transformers(folder, threads=1))
 
 
+def _openvino(request: pytest.FixtureRequest) -> Subject:
+    if find_spec("openvino") is None:  # not imported here: that would tell its maker
+        pytest.skip("openvino is not installed")
+    from smallworks.engines.openvino import OpenVino
+
+    folder, words = request.getfixturevalue("tiny_openvino"), request.getfixturevalue("tiny_folder")
+    return _of_tiny(request, lambda: OpenVino(folder, words, threads=1))
+
+
+def _ortgenai(request: pytest.FixtureRequest) -> Subject:
+    pytest.importorskip("onnxruntime_genai")
+    from smallworks.engines.genai import Genai
+
+    folder, words = request.getfixturevalue("tiny_genai"), request.getfixturevalue("tiny_folder")
+    return _of_tiny(request, lambda: Genai(folder, words, threads=1))
+
+
 def _of_tiny(request: pytest.FixtureRequest, make: Callable[[], Model]) -> Subject:
     tokenizer: Tokenizer = request.getfixturevalue("tiny_tokenizer")
     return Subject(
@@ -135,6 +153,8 @@ FACTORIES = {
     "linear": _linear,
     "llamacpp": _llamacpp,
     "onnx": _onnx,
+    "openvino": _openvino,
+    "ortgenai": _ortgenai,
     "transformers": _transformers,
 }
 
@@ -177,6 +197,17 @@ def tiny_tokenizer(tiny_folder: Path) -> Tokenizer:
 @pytest.fixture(scope="session")
 def tiny_gguf(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compress.quantize(tiny_folder, tmp_path_factory.mktemp("gguf") / "tiny.gguf", "f32")
+
+
+@pytest.fixture(scope="session")
+def tiny_openvino(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In 8 bits: the contract holds for what is served, not for a form made for the test."""
+    return compress.to_openvino(tiny_folder, tmp_path_factory.mktemp("openvino") / "int8", 8)
+
+
+@pytest.fixture(scope="session")
+def tiny_genai(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compress.to_genai(tiny_folder, tmp_path_factory.mktemp("genai") / "int4")
 
 
 @pytest.fixture(params=sorted(FACTORIES))

@@ -1,15 +1,9 @@
-"""Where weights come from: every place that has them, every refusal, and a stand-in for the hub."""
+"""Where weights come from: every place that has them, and every refusal."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gguf
 import numpy as np
@@ -20,19 +14,10 @@ from smallworks import starter
 from smallworks.engines.base import resolve, resolve_embedder
 from smallworks.errors import ModelError, UserError
 
-COMMIT = "c0ffee" + "0" * 34
-
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The least that is a model folder: 2 × 3 and 4 values in two files."""
-    path = tmp_path / "model"
-    path.mkdir()
-    for name in ("config.json", "tokenizer.json"):
-        (path / name).write_text("{}")
-    save_file({"a": np.zeros((2, 3), np.float32)}, path / "model-1.safetensors")
-    save_file({"b": np.zeros(4, np.float16)}, path / "model-2.safetensors")
-    return path
+def folder(model_folder: Path) -> Path:
+    return model_folder
 
 
 def test_no_name_is_the_starter() -> None:
@@ -47,6 +32,13 @@ def test_a_folder_is_pinned_by_what_is_in_it(folder: Path) -> None:
     assert (base.path, base.pin.source, base.parameters) == (folder, "folder", 10)
     save_file({"b": np.ones(4, np.float16)}, folder / "model-2.safetensors")
     assert resolve(str(folder)).pin.sha256 != base.pin.sha256
+
+
+def test_an_address_of_a_file_is_as_good_as_its_path(folder: Path) -> None:
+    spaced = folder.rename(folder.parent / "my model")
+    assert resolve(spaced.as_uri()) == resolve(str(spaced))
+    with pytest.raises(ModelError, match="another machine"):
+        resolve("file://host/model")
 
 
 def test_a_gguf_is_known_by_what_is_in_it(tmp_path: Path) -> None:
@@ -116,92 +108,19 @@ def test_an_embedder_is_a_folder_or_a_hub_id(folder: Path) -> None:
 # --- the hub --------------------------------------------------------------------------------------
 
 
-class Hub(ThreadingHTTPServer):
-    """Serves one repository, owner/name; `fail` answers everything with that status and error code."""
-
-    daemon_threads = True
-    files: dict[str, bytes]
-    fail: tuple[int, str] | None = None
-    asked: list[str]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Routes(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def log_message(self, *_: Any) -> None:
-        return
-
-    def answer(self) -> None:
-        path = urlsplit(self.path).path
-        self.server.asked.append(path)
-        status, headers, body = self.routed(path)
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def routed(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        if self.server.fail:
-            status, code = self.server.fail
-            return status, {"X-Error-Code": code}, b"{}"
-        files = self.server.files
-        if path.startswith("/api/models/owner/name/revision/"):
-            return 200, {}, json.dumps({"id": "owner/name", "sha": COMMIT, "siblings": []}).encode()
-        if path.startswith("/api/models/owner/name/tree/"):
-            tree = [{"type": "file", "path": n, "size": len(c), "oid": _etag(c)} for n, c in files.items()]
-            return 200, {}, json.dumps(tree).encode()
-        name = path.removeprefix(f"/owner/name/resolve/{COMMIT}/")
-        if name in files:
-            return 200, {"ETag": f'"{_etag(files[name])}"', "X-Repo-Commit": COMMIT}, files[name]
-        return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
-
-
-def _etag(content: bytes) -> str:
-    return hashlib.sha1(content).hexdigest()
-
-
-@pytest.fixture
-def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    server = Hub(("127.0.0.1", 0), Routes)
-    server.asked = []
-    server.files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    server.files |= {"pytorch_model.bin": b"pickle", "modeling.py": b"raise SystemExit"}
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    monkeypatch.setenv("SMALLWORKS_HUB_URL", server.url)
-    monkeypatch.setenv("SMALLWORKS_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_hub_id_is_fetched_once_and_pinned(hub: Hub, folder: Path) -> None:
+def test_a_hub_id_is_fetched_once_and_pinned(hub: Any, folder: Path) -> None:
     base = resolve("owner/name")
     assert (base.pin.source, base.parameters) == ("hub", 10)
     assert sorted(path.name for path in base.path.iterdir()) == sorted(path.name for path in folder.iterdir())
     assert base.pin.sha256 == resolve(str(folder)).pin.sha256
 
 
-def test_neither_code_nor_pickles_are_fetched(hub: Hub) -> None:
+def test_neither_code_nor_pickles_are_fetched(hub: Any) -> None:
     resolve("owner/name")
     assert [path for path in hub.asked if path.endswith((".py", ".bin"))] == []
 
 
-def test_what_was_fetched_is_there_without_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_fetched_is_there_without_the_hub(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     online = resolve("owner/name")
     monkeypatch.setenv("SMALLWORKS_OFFLINE", "1")
     hub.asked.clear()
@@ -209,7 +128,7 @@ def test_what_was_fetched_is_there_without_the_hub(hub: Hub, monkeypatch: pytest
     assert hub.asked == []
 
 
-def test_offline_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_says_so(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMALLWORKS_OFFLINE", "1")
     with pytest.raises(ModelError, match="'owner/name' is not in the cache") as caught:
         resolve("owner/name")
@@ -225,14 +144,14 @@ def test_offline_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         ((418, ""), "could not be fetched from http"),
     ],
 )
-def test_each_refusal_of_the_hub_has_its_sentence(hub: Hub, fail: tuple[int, str], said: str) -> None:
+def test_each_refusal_of_the_hub_has_its_sentence(hub: Any, fail: tuple[int, str], said: str) -> None:
     hub.fail = fail
     with pytest.raises(ModelError, match=said) as caught:
         resolve("owner/name")
     assert caught.value.fix
 
 
-def test_a_hub_that_is_not_there_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_is_not_there_is_named(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMALLWORKS_HUB_URL", "http://127.0.0.1:9/")
     with pytest.raises(ModelError, match="could not be fetched") as caught:
         resolve("owner/name")
@@ -240,13 +159,13 @@ def test_a_hub_that_is_not_there_is_named(hub: Hub, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("ref", ["own er/name", "-owner/name", "owner/..", "owner/" + "n" * 200])
-def test_what_cannot_be_a_hub_id_is_refused(hub: Hub, ref: str) -> None:
+def test_what_cannot_be_a_hub_id_is_refused(hub: Any, ref: str) -> None:
     with pytest.raises(ModelError, match="hub id"):
         resolve(ref)
     assert hub.asked == []
 
 
-def test_a_disk_that_fills_up_while_fetching_is_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_while_fetching_is_said(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 

@@ -15,6 +15,7 @@ from smallworks.bundle.manifest import Manifest
 from smallworks.engines import http as engine
 from smallworks.engines.fake import Fake
 from smallworks.engines.http import Http
+from smallworks.engines.openai_shape import named_choice
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import RequestError, UpstreamError, UserError
 from smallworks.prompt.renderer import Renderer
@@ -276,6 +277,30 @@ def test_without_logprobs_the_said_label_gets_nearly_all(text: str, label: int |
         assert np.exp(row[label]) == pytest.approx(1 - 1e-6)
 
 
+def test_a_whole_answer_comes_with_what_its_first_token_tells() -> None:
+    model, asked = scripted(whole("B: feature", **tokens(B=-0.1, A=-3.0)), whole("B"))
+    done, row = model.say(PROMPT, Sampling(max_tokens=50), CODED)
+    assert done.text == "B: feature" and row is not None and np.argmax(row) == 1
+    assert (asked[0]["max_tokens"], asked[0]["logprobs"]) == (50, True)
+    assert model.say(PROMPT, Sampling(), CODED)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("B", 1),
+        ('"Feature".', 1),
+        ("B: feature", 1),
+        ("B) question", None),
+        ("A bug, surely", None),
+        ("I'm sorry, this is no bug", None),
+        ("", None),
+    ],
+)
+def test_a_choice_is_named_by_an_answer_that_is_nothing_else(text: str, label: int | None) -> None:
+    assert named_choice(text, CODED) == label
+
+
 def test_many_prompts_are_scored_at_once_and_in_order() -> None:
     def answer(request: httpx2.Request) -> Reply:
         return whole(json.loads(request.content)["messages"][0]["content"])
@@ -332,11 +357,17 @@ def test_full_circle_a_writing_bundle_is_asked_without_logprobs(upstream: Callab
     assert rows.argmax(axis=1).tolist() == [1, 1, 1]
 
 
+def test_full_circle_a_server_of_ours_says_what_it_serves(upstream: Callable[..., Http]) -> None:
+    assert upstream("tickets").about()["smallworks"]["labels"] == list(CODED.labels)
+    assert upstream("none").about() == {}
+
+
 def test_full_circle_errors_keep_their_words(upstream: Callable[..., Http]) -> None:
     with pytest.raises(UpstreamError, match=r"404: There is no model 'none' here\. Available: tickets, echo"):
         upstream("none").generate(Prompt(text="x"), Sampling())
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
+    assert Http("http://127.0.0.1:9/v1", "big").about() == {}
     with pytest.raises(UpstreamError, match="Check that the server runs"):
         Http("http://127.0.0.1:9/v1", "big").generate(PROMPT, Sampling())

@@ -120,7 +120,7 @@ def test_greedy_equals_the_library_s_own_generate(engine: Transformers) -> None:
 def test_a_long_prompt_is_computed_in_chunks(engine: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = prompts(0, [100])[0]
     whole = engine.generate(prompt, Sampling(max_tokens=8))
-    monkeypatch.setattr("smallworks.engines.transformers.CHUNK", 7)
+    monkeypatch.setattr("smallworks.engines.steps.CHUNK", 7)
     assert engine.generate(prompt, Sampling(max_tokens=8)) == whole
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smallworks import child, files
+from smallworks import child, files, starter
 from smallworks.bundle import Bundle, Calibration, freeze, open_bundle
 from smallworks.bundle.golden import TOLERANCES, read
 from smallworks.bundle.manifest import PRECISIONS
 from smallworks.cli import run
 from smallworks.compress import kquants
 from smallworks.engines.opening import open_bundle as open_predictor
-from smallworks.errors import BundleError, UserError
+from smallworks.errors import BundleError, MissingExtra, UserError
 from smallworks.evaluate.worker import replay
 from smallworks.recipes import formats, weights
 from smallworks.recipes.quantize import frozen, quantize
@@ -71,6 +72,46 @@ def test_a_k_quant_is_made_of_16_bits_by_the_tool(
     assert open_bundle(made.path).id == made.id
 
 
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+def test_openvino_forms_answer_for_their_golden_rows(adapted: Bundle, tmp_path: Path) -> None:
+    made = frozen(adapted, ("openvino-int8", "openvino-int4"), tmp_path / "scratch", silent)
+    sizes = [files.size_of(bundle.file("openvino")) for bundle in made]
+    assert sizes[1] < sizes[0] and [b.manifest.engine for b in made] == ["openvino", "openvino"]
+    for bundle in made:
+        with open_predictor(bundle) as predictor:
+            parity = replay(bundle, predictor)
+        assert parity and parity.holds and parity.ids_equal == parity.rows and parity.worst > 0
+
+
+@pytest.mark.slow
+def test_forms_made_in_a_child_answer_for_their_golden_rows(adapted: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("onnxruntime_genai")
+    onnx, made = frozen(adapted, ("onnx-int4", "bnb-4bit"), tmp_path / "scratch", silent)
+    config = files.read_json(made.file("model/config.json"))
+    assert config["quantization_config"]["bnb_4bit_quant_type"] == "nf4"
+    assert made.manifest.engine == "transformers" and made.manifest.quantization == "bnb-4bit"
+    assert files.size_of(made.file("model")) < files.size_of(starter.MODEL)
+    assert (onnx.manifest.engine, onnx.manifest.model) == ("ortgenai", "onnx")
+    for bundle in (onnx, made):
+        with open_predictor(bundle) as predictor:
+            parity = replay(bundle, predictor)
+        assert parity and parity.holds and parity.worst > 0
+    with pytest.raises(BundleError, match="bnb-4bit weights"):
+        quantize(made.path, ["q8_0"])
+
+
+@pytest.mark.parametrize(
+    ("format", "extra"), [("openvino-int4", "openvino"), ("onnx-int4", "genai"), ("bnb-8bit", "quant")]
+)
+def test_a_form_whose_library_is_missing_names_the_extra(
+    format: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=rf"'{format}' needs .*\[{extra}\]"):
+        formats.check_formats([format])
+
+
 def test_every_precision_has_a_tolerance() -> None:
     assert set(PRECISIONS) < set(TOLERANCES)
 
@@ -78,10 +119,7 @@ def test_every_precision_has_a_tolerance() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["q8_0", "bnb-4bit"], ["'bnb-4bit' does not run here", "bitsandbytes", "q4_0"]),
-        (["awq"], ["'awq' does not run here", "llmcompressor"]),
-        (["openvino-int8"], ["no OpenVINO engine"]),
-        (["onnx-int4"], ["onnxruntime-genai"]),
+        (["q8_0", "awq"], ["'awq' does not run here", "llmcompressor"]),
         (["q4_k_m"], ["llama-quantize", "not on the PATH"]),
         (["q8"], ["'q8' is no format", "q8_0"]),
         (["q8_0", "q8_0"], ["twice"]),

@@ -38,6 +38,11 @@ TOLERANCES: dict[str, Tolerance] = {
     "bf16": Tolerance(0.05, 0.9),
     "q8_0": Tolerance(0.10, 0.0),
     "q4_0": Tolerance(0.50, 0.0),
+    "openvino-int8": Tolerance(0.10, 0.0),
+    "openvino-int4": Tolerance(0.50, 0.0),
+    "onnx-int4": Tolerance(0.50, 0.0),
+    "bnb-8bit": Tolerance(0.15, 0.0),
+    "bnb-4bit": Tolerance(0.50, 0.0),
     **{kind: Tolerance({"6": 0.15, "5": 0.30, "4": 0.50}.get(kind[1], 0.75), 0.0) for kind in K_QUANTS},
 }
 

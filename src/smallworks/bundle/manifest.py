@@ -14,14 +14,20 @@ from smallworks.errors import BundleError
 from smallworks.types import Choices, Columns, Kind, PromptSpec, Sampling
 
 FORMAT = 1
-EngineName = Literal["linear", "onnx", "llamacpp", "transformers", "http", "fake"]
+EngineName = Literal[
+    "linear", "onnx", "llamacpp", "transformers", "openvino", "ortgenai", "http", "fake", "cascade"
+]
 LATER: tuple[tuple[str, str, Any], ...] = (
     ("columns", "group", None),
     ("calibration", "isotonic", ()),
+    ("", "stages", ()),
 )
 """Keys that came after the first bundles: left out at their default, so that older bundles keep their id."""
 K_QUANTS = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
-PRECISIONS = ("f32", "f16", "bf16", "q8_0", "q4_0", *K_QUANTS)
+OPENVINO = ("openvino-int8", "openvino-int4")
+GENAI = ("onnx-int4",)
+BITSANDBYTES = ("bnb-8bit", "bnb-4bit")
+PRECISIONS = ("f32", "f16", "bf16", "q8_0", "q4_0", *K_QUANTS, *OPENVINO, *GENAI, *BITSANDBYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +61,22 @@ class Remote:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a cascade: a whole bundle in the folder `path` inside this one, with its own `id`."""
+
+    name: str
+    path: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """`files` maps each file of the bundle to its SHA-256; the bundle's id is the hash of all of this.
 
     `model` names the weights inside the bundle (a GGUF, a linear model, an adapter folder), `encoder`
     the ONNX encoder of a fused one. `inputs` names the fields that a request may give, `columns` those of
-    a labelled file, as the task named them.
+    a labelled file, as the task named them. `stages` are those of a cascade, cheap to dear; `thresholds` maps
+    the path of each but the last to the confidence from which it answers.
     """
 
     task: str
@@ -79,6 +95,7 @@ class Manifest:
     quantization: str | None = None
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
     lineage: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -87,8 +104,9 @@ class Manifest:
 def to_json(manifest: Manifest) -> dict[str, Any]:
     raw = dataclasses.asdict(manifest)
     for section, key, usual in LATER:
-        if raw[section][key] == usual:
-            del raw[section][key]
+        part = raw[section] if section else raw
+        if part[key] == usual:
+            del part[key]
     return raw
 
 
@@ -114,6 +132,7 @@ def from_json(raw: Any, *, where: str) -> Manifest:
                 "base": Base(**raw["base"]) if raw["base"] else None,
                 "remote": Remote(**raw["remote"]) if raw["remote"] else None,
                 "calibration": read_calibration(raw["calibration"]),
+                "stages": tuple(Stage(**stage) for stage in raw.get("stages", ())),
             }
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -145,6 +164,8 @@ def _problem(manifest: Manifest) -> str | None:
             return f"'{name}' is covered by no checksum"
     if manifest.engine not in get_args(EngineName):
         return f"there is no engine '{manifest.engine}'"
+    if manifest.stages or manifest.engine == "cascade":
+        return _problem_of_stages(manifest)
     if manifest.quantization not in (None, *PRECISIONS):
         return f"there is no quantisation '{manifest.quantization}'"
     labels = len(manifest.prompt.choices.labels) if manifest.prompt.choices else 0
@@ -159,6 +180,22 @@ def _problem(manifest: Manifest) -> str | None:
         if len(bias) not in (0, labels)
         else None
     )
+
+
+def _problem_of_stages(manifest: Manifest) -> str | None:
+    stages = manifest.stages
+    if manifest.engine != "cascade" or len(stages) < 2:
+        return f"the engine '{manifest.engine}' does not go with {len(stages)} stages"
+    for stage in stages:
+        if f"{stage.path}/bundle.json" not in manifest.files:
+            return f"its stage '{stage.name}' is covered by no checksum"
+    if list(manifest.thresholds) != [stage.path for stage in stages[:-1]]:
+        return "its thresholds are not one for each stage but the last"
+    if not all(isinstance(x, int | float) and 0 <= x <= 1 for x in manifest.thresholds.values()):
+        return "its thresholds are not confidences between 0 and 1"
+    if len({stage.name for stage in stages}) < len(stages):
+        return "two of its stages have one name"
+    return None
 
 
 def _rises(curve: Sequence[tuple[float, float]]) -> bool:

@@ -35,7 +35,18 @@ EXTRAS = (
         libraries=("scikit-learn", "scipy", "sacrebleu", "onnxruntime", "onnx"),
         gives="the linear and fused candidates, BLEU",
     ),
-    Extra(name="data", libraries=("pyarrow",), gives="Parquet files"),
+    Extra(name="data", libraries=("pyarrow", "py3langid"), gives="Parquet files, and telling languages"),
+    Extra(
+        name="openvino",
+        libraries=("openvino", "llguidance"),
+        gives="the openvino engine: int8 and int4 forms that read prompts quickly on a CPU",
+    ),
+    Extra(
+        name="genai",
+        libraries=("onnxruntime-genai", "onnx_ir", "onnx", "llguidance"),
+        gives="the ortgenai engine: int4 forms in ONNX",
+    ),
+    Extra(name="sweep", libraries=("optuna",), gives="a search for learning rate and rank (tune --sweep)"),
     Extra(name="quant", libraries=("bitsandbytes",), gives="8-bit and 4-bit weights in the reference engine"),
 )
 
@@ -48,10 +59,11 @@ def doctor(*, json: bool = False) -> None:
     json
         One JSON document on stdout.
     """
-    machine, extras = _machine(), [_extra(extra) for extra in EXTRAS]
+    machine, extras, measured = _machine(), [_extra(extra) for extra in EXTRAS], _measured()
     if json:
-        talk.print_json({"machine": machine, "extras": extras})
+        talk.print_json({"machine": machine, "measured": measured, "extras": extras})
         return
+    machine = {**machine, "speed": _speed(measured)}
     for name, value in machine.items():
         talk.out.print(f"{name:<14}{value}", highlight=False, soft_wrap=True)
     talk.out.print("")
@@ -82,6 +94,29 @@ def _machine() -> Mapping[str, str]:
         "embedder": here.embedder or "none set (SMALLWORKS_EMBEDDER): 'fused' is skipped",
         "cache": str(here.home),
     }
+
+
+def _measured() -> Mapping[str, float]:
+    """What `smallworks recommend --machine` reads: bytes free, bytes and float32 operations a second."""
+    import psutil
+
+    from smallworks.engines import speed
+
+    found = speed.measure()
+    return {
+        "memory_bytes": psutil.virtual_memory().available,
+        "bandwidth": round(found.bandwidth),
+        "flops": round(found.flops),
+        "threads": found.threads,
+        "load": round(psutil.getloadavg()[0], 2),
+    }
+
+
+def _speed(measured: Mapping[str, float]) -> str:
+    return (
+        f"{measured['bandwidth'] / 1e9:.1f} GB/s copied, {measured['flops'] / 1e9:.0f} GFLOP/s multiplied "
+        f"on {measured['threads']} threads, measured just now at a load of {measured['load']}"
+    )
 
 
 def _gpu() -> str:

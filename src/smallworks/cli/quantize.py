@@ -32,7 +32,8 @@ def quantize(
     bundle
         The folder of a language model bundle that is not quantised yet.
     to
-        Formats, comma-separated: f16, bf16, q8_0, q4_0; q6_k, q4_k_m, … where llama-quantize is on the PATH.
+        Formats, comma-separated: f16, bf16, q8_0, q4_0; q4_k_m, … where llama-quantize is on the PATH;
+        openvino-int8, openvino-int4, onnx-int4, bnb-8bit, bnb-4bit where their extra is installed.
     task
         A task folder or a data file to measure on (default: the task beside the bundle).
     margin

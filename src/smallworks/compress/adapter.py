@@ -16,12 +16,11 @@ import numpy as np
 
 from smallworks import files
 from smallworks.compress.weights import Dtype, Weights, write
-from smallworks.engines.shape import companions
+from smallworks.engines.shape import FLOAT32_BYTES, companions
 from smallworks.errors import ModelError
 from smallworks.seams import Progress
 
-SMALL = 200 * 2**20
-"""Bytes of float32 weights up to which a merged model is saved in float32."""
+SMALL = FLOAT32_BYTES
 _PREFIX = "base_model.model."
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "use_dora": (None, False),

@@ -61,7 +61,7 @@ class Shape:
 
 
 def read(folder: Path) -> Shape:
-    """The shape of the model in `folder`. Raises ModelError for one that cannot become GGUF here."""
+    """The shape of the model in `folder`. Raises ModelError for one that cannot be converted here."""
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(
@@ -72,7 +72,7 @@ def read(folder: Path) -> Shape:
     kind = config.get("model_type", "")
     if kind not in ARCHITECTURES:
         raise ModelError(
-            f"'{path}' describes a '{kind}' model, which cannot be converted to GGUF here.",
+            f"'{path}' describes a '{kind}' model, which cannot be converted here.",
             fix=nearest(kind, ARCHITECTURES),
         )
     if config.get("hidden_act", "silu") != "silu":
@@ -118,6 +118,6 @@ def _context(config: Mapping[str, Any]) -> int:
 
 def _unknown(path: Path, key: str, value: Any) -> ModelError:
     return ModelError(
-        f"'{path}' has {key} = {value!r}, which is not converted to GGUF here.",
+        f"'{path}' has {key} = {value!r}, which is not converted here.",
         fix="Use the transformers engine for this model.",
     )

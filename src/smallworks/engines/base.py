@@ -5,18 +5,20 @@ Only safetensors and GGUF are ever fetched; code and pickles are not. Knows no e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from smallworks import files, settings, starter
+from smallworks import files, starter
 from smallworks.bundle.manifest import Base
 from smallworks.bundle.store import hash_weights
-from smallworks.engines import gguf_file
+from smallworks.engines import gguf_file, hub
 from smallworks.errors import ModelError
 from smallworks.prompt import Template
 from smallworks.prompt import tokenizer as tokenizers
-from smallworks.seams import Tokenizer
+from smallworks.seams import Progress, Tokenizer, silent
 
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt"]
 DEFAULT_CONTEXT = 2048
@@ -36,22 +38,22 @@ class BaseModel:
         return self.pin.source == "gguf"
 
 
-def resolve(ref: str | None) -> BaseModel:
+def resolve(ref: str | None, progress: Progress = silent) -> BaseModel:
     """The base model named by `ref` (None: the starter). Raises ModelError when it cannot be had."""
     if ref is None or ref == "starter":
         return _folder(starter.MODEL, "starter", "starter")
-    path = Path(ref).expanduser()
+    path = local(ref)
     if path.is_file():
         return _gguf(path)
     if path.is_dir():
         return _folder(path.resolve(), "folder", str(path.resolve()))
-    if path.suffix == ".gguf" or path.is_absolute() or ref.startswith(".") or ref.count("/") != 1:
+    if hub.parse(ref) is None:
         raise ModelError(
             f"No base model at '{ref}'.",
             fix="Give a folder with config.json and safetensors, a .gguf file, or a hub id: owner/name.",
         )
-    fetched = fetch(ref, PATTERNS)
-    return _folder(fetched, "hub", str(fetched))
+    fetched = fetch(ref, PATTERNS, progress)
+    return _gguf(fetched) if fetched.is_file() else _folder(fetched, "hub", str(fetched))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +86,10 @@ def words_of(base: BaseModel) -> Words:
 
 def resolve_embedder(ref: str) -> Path:
     """The folder of a sentence-embedding model: a local path or a hub id."""
-    path = Path(ref).expanduser()
+    path = local(ref)
     if path.is_dir():
         return _whole_embedder(path)
-    if path.is_absolute() or ref.startswith(".") or ref.count("/") != 1:
+    if hub.parse(ref) is None:
         raise ModelError(
             f"No embedding model at '{ref}'.", fix="Give a folder, or a hub id such as owner/name."
         )
@@ -104,56 +106,22 @@ def _whole_embedder(folder: Path) -> Path:
     return folder
 
 
-def fetch(hub_id: str, patterns: list[str]) -> Path:
-    """Download a hub snapshot (resumable, cached). Raises ModelError when offline, unknown or gated."""
-    import httpx2
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        RepositoryNotFoundError,
-    )
-
-    here = settings.load()
-    cache = here.home / "hub"
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # it asks huggingface.co for more, whatever the endpoint
-    try:
-        return Path(
-            snapshot_download(
-                hub_id,
-                endpoint=here.hub_url,
-                cache_dir=cache,
-                allow_patterns=patterns,
-                local_files_only=here.offline,
-            )
-        )
-    except HFValidationError as error:
-        raise ModelError(f"'{hub_id}' is no hub id.", fix="Write it as owner/name.") from error
-    except GatedRepoError as error:
-        raise ModelError(
-            f"'{hub_id}' is gated.", fix="Accept its licence on the hub, then: hf auth login"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"The hub has no model '{hub_id}'.", fix="Check the spelling of owner/name."
-        ) from error
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in files.FULL:
-            raise files.unwritable(cache / hub_id, error) from error
-        raise _unreachable(hub_id, here) from error
+def fetch(ref: str, patterns: Sequence[str], progress: Progress = silent) -> Path:
+    """What a hub id names, fetched and checked. Raises ModelError for one that cannot be had."""
+    named = hub.parse(ref)
+    if named is None:
+        raise ModelError(f"'{ref}' is no hub id.", fix="Write it as owner/name, or owner/name@commit.")
+    return hub.fetch(named, patterns, progress)
 
 
-def _unreachable(hub_id: str, here: settings.Settings) -> ModelError:
-    if here.offline:
-        return ModelError(
-            f"'{hub_id}' is not in the cache at '{here.home}', and fetching is switched off.",
-            fix="Give a local folder, or run without SMALLWORKS_OFFLINE and HF_HUB_OFFLINE.",
-        )
-    return ModelError(
-        f"'{hub_id}' could not be fetched from {here.hub_url} and is not in the cache.",
-        fix="Check the network, set SMALLWORKS_HUB_URL to a mirror, or give a local folder.",
-    )
+def local(ref: str) -> Path:
+    """A path as it is written, or as file:// names it."""
+    if not ref.startswith("file://"):
+        return Path(ref).expanduser()
+    address = urlsplit(ref)
+    if address.netloc not in ("", "localhost"):
+        raise ModelError(f"'{ref}' names another machine.", fix="Write file:///path, with three slashes.")
+    return Path(unquote(address.path))
 
 
 def _folder(path: Path, source: str, ref: str) -> BaseModel:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event, Lock
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import numpy as np
@@ -74,12 +75,26 @@ class Http:
             *_, last = self.stream(prompt, sampling, cancel=cancel)
             assert last.completion is not None
             return last.completion
-        reply = self._ask(shape.body(self._model, prompt, sampling))
-        choice = shape.first_choice(reply)
-        scanner = StopScanner(sampling.stop)
-        text = scanner.push(shape.text_of(choice, "message")) + scanner.flush()
-        finish: Finish = "stop" if scanner.found else shape.finish_of(choice)
-        return _completion(prompt, text, finish, shape.usage_of(reply))
+        return _whole(prompt, sampling, self._ask(shape.body(self._model, prompt, sampling)))
+
+    def say(
+        self, prompt: Prompt, sampling: Sampling, choices: Choices
+    ) -> tuple[Completion, list[float] | None]:
+        """The whole answer, and what its first token tells of the choices, in one request.
+
+        Log-probabilities as in `score`; None where the server gives none that tell the choices apart.
+        """
+        reply = self._ask(shape.saying_body(self._model, prompt, sampling))
+        return _whole(prompt, sampling, reply), shape.score_row(shape.first_choice(reply), choices)
+
+    def about(self) -> Mapping[str, Any]:
+        """What the server says of the model at /models/NAME; empty where it says nothing."""
+        where = self._url.removesuffix("/chat/completions") + "/models/" + quote(self._model, safe="")
+        try:
+            response = self._client.get(where, headers=self._headers())
+        except httpx2.HTTPError:
+            return {}
+        return _object(response) if response.is_success else {}
 
     def stream(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Iterator[Chunk]:
         """The answer as the server sends it. A set `cancel` is seen between two events."""
@@ -201,10 +216,11 @@ class Http:
     def _send(self, body: Mapping[str, Any]) -> httpx2.Response:
         if self._client.is_closed:
             raise ModelError("This model is closed.", fix="Open it again.")
-        headers = {"authorization": f"Bearer {settings.secret(self._key_env)}"} if self._key_env else {}
-        return self._client.send(
-            self._client.build_request("POST", self._url, json=body, headers=headers), stream=True
-        )
+        request = self._client.build_request("POST", self._url, json=body, headers=self._headers())
+        return self._client.send(request, stream=True)
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {settings.secret(self._key_env)}"} if self._key_env else {}
 
     def _adjusts(self, response: httpx2.Response, sent: Mapping[str, Any]) -> bool:
         """Whether the server refused an optional field, which is then left out of this and later requests."""
@@ -244,6 +260,14 @@ class Http:
             f"{self._url} gave no whole answer ({type(error).__name__}: {reason}).",
             fix="Check that the server runs and that the URL is right.",
         )
+
+
+def _whole(prompt: Prompt, sampling: Sampling, reply: Mapping[str, Any]) -> Completion:
+    """A reply that did not stream, cut at a stop string that the server passed over."""
+    choice, scanner = shape.first_choice(reply), StopScanner(sampling.stop)
+    text = scanner.push(shape.text_of(choice, "message")) + scanner.flush()
+    finish: Finish = "stop" if scanner.found else shape.finish_of(choice)
+    return _completion(prompt, text, finish, shape.usage_of(reply))
 
 
 def _completion(prompt: Prompt, text: str, finish: Finish, usage: tuple[int, int] | None) -> Completion:

@@ -19,14 +19,13 @@ import numpy as np
 
 from smallworks import settings
 from smallworks.engines import gguf_file
+from smallworks.engines.footprint import EXACT_CACHE
 from smallworks.engines.llamacpp_answer import Answer
 from smallworks.engines.llamacpp_server import Server
 from smallworks.errors import ModelError, RequestError
 from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
 
 LARGEST_DEFAULT_CONTEXT = 4096
-EXACT_CACHE = 64 * 2**20
-"""Bytes up to which keys and values are kept in float32, which makes scores exact to 1e-5."""
 BIAS = 50.0
 """Added to the logits of label codes: enough to lift them over all others, little enough for float32."""
 TOP_K = 1024

@@ -28,7 +28,8 @@ BATCH = 32
 class Encoder:
     """Texts to unit vectors. Implements seams.Embedder; safe to call from several threads."""
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, *, threads: int | None = None, max_tokens: int | None = None) -> None:
+        """`max_tokens` is where texts are cut, in place of what the folder says."""
         try:
             import onnxruntime as ort
         except ImportError as error:
@@ -39,7 +40,7 @@ class Encoder:
         self.dimension: int = facts["dimension"]
         self._pooling: str = facts["pooling"]
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._tokenizer.enable_truncation(facts["max_tokens"])
+        self._tokenizer.enable_truncation(max_tokens or facts["max_tokens"])
         self._tokenizer.no_padding()
         options = ort.SessionOptions()
         # One row is too little work to share: a second thread costs more than it brings. Batches run beside

@@ -65,6 +65,11 @@ def scoring_body(model: str, prompt: Prompt) -> dict[str, Any]:
     return {**greedy, "logprobs": True, "top_logprobs": MOST_LOGPROBS}
 
 
+def saying_body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+    """A whole answer with the alternatives to each of its tokens."""
+    return {**body(model, prompt, sampling), "logprobs": True, "top_logprobs": MOST_LOGPROBS}
+
+
 def refused_field(reply: Mapping[str, Any], sent: Mapping[str, Any]) -> str | None:
     """The optional field of `sent` that the server says it does not know, None when it says something else.
 
@@ -185,6 +190,24 @@ def said_row(text: str, choices: Choices) -> list[float]:
         return normalise([0.0] * count)
     rest = math.log((1 - SURE) / (count - 1))
     return [math.log(SURE) if i == at else rest for i in range(count)]
+
+
+def named_choice(text: str, choices: Choices) -> int | None:
+    """The choice that an answer is and nothing else: its code, its label in any case, or 'code: label'.
+
+    Stricter than `said_choice`: what is to be learned from must not be read into an answer.
+    """
+    said = text.strip().strip("\"'`*.").strip()
+    labels = [label.casefold() for label in choices.labels]
+    if said in choices.codes:
+        return choices.codes.index(said)
+    if labels.count(said.casefold()) == 1:
+        return labels.index(said.casefold())
+    both = re.match(r"(\w+)\s*[:.)-]\s*(.+)", said, re.DOTALL)
+    if not both or both[1] not in choices.codes:
+        return None
+    at = choices.codes.index(both[1])
+    return at if both[2].strip().casefold() == labels[at] else None
 
 
 def said_choice(text: str, choices: Choices) -> int | None:

@@ -98,6 +98,20 @@ def _transformers(bundle: Bundle, threads: int | None) -> Model:
     return Transformers(folder, adapter=adapter, threads=threads or threads_for(folder))
 
 
+def _openvino(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.openvino import OpenVino
+
+    folder = bundle.file(bundle.manifest.model or "openvino")
+    return OpenVino(folder, bundle.file(TOKENIZER), threads=threads or threads_for(folder))
+
+
+def _ortgenai(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.genai import Genai
+
+    folder = bundle.file(bundle.manifest.model or "onnx")
+    return Genai(folder, bundle.file(TOKENIZER), threads=threads or threads_for(folder))
+
+
 def _http(bundle: Bundle, threads: int | None) -> Model:
     from smallworks.engines.http import Http
 
@@ -120,13 +134,37 @@ def _fake(bundle: Bundle, threads: int | None) -> Model:
     return Fake()
 
 
+def _cascade(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.cascade import assemble
+
+    manifest, opened = bundle.manifest, list[Predictor]()
+    try:
+        for stage in manifest.stages:
+            inner = open_checked(bundle.file(stage.path))
+            if inner.id != stage.id:
+                raise BundleError(
+                    f"The stage '{stage.name}' of '{bundle.path}' is {inner.id[:12]}…, not {stage.id[:12]}….",
+                    fix="Get the bundle again from who built it.",
+                )
+            opened.append(open_bundle(inner, threads=threads))
+        names = [stage.name for stage in manifest.stages]
+        return assemble(opened, names, list(manifest.thresholds.values()))
+    except BaseException:
+        for predictor in opened:
+            predictor.close()
+        raise
+
+
 MAKERS: dict[str, Callable[[Bundle, int | None], Model]] = {
     "linear": _linear,
     "onnx": _onnx,
     "llamacpp": _llamacpp,
     "transformers": _transformers,
+    "openvino": _openvino,
+    "ortgenai": _ortgenai,
     "http": _http,
     "fake": _fake,
+    "cascade": _cascade,
 }
 
 

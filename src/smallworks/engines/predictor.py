@@ -21,7 +21,7 @@ from smallworks.engines.shots import ShotFinder
 from smallworks.engines.whole import whole
 from smallworks.errors import RequestError
 from smallworks.prompt.renderer import Renderer
-from smallworks.seams import Model
+from smallworks.seams import Labeller, Model
 from smallworks.types import Answer, Choices, Chunk, Example, ExampleId, Message, Prompt, Sampling
 
 Inputs = Mapping[str, str] | str
@@ -120,7 +120,9 @@ class Predictor:
             yield self.renderer.with_spec(spec)
 
     def golden(self, inputs: Mapping[str, str]) -> Golden:
-        answer = self.answer(inputs)
+        return self.as_golden(inputs, self.answer(inputs))
+
+    def as_golden(self, inputs: Mapping[str, str], answer: Answer) -> Golden:
         return Golden(
             inputs=inputs,
             ids=self.render(inputs).ids,
@@ -147,6 +149,10 @@ class Predictor:
 
     def _labelled(self, prompts: Sequence[Prompt], start: float) -> list[Answer]:
         assert self.choices is not None
+        if isinstance(self.model, Labeller):
+            said = self.model.label([prompt.text for prompt in prompts])
+            ms = 1000 * (time.perf_counter() - start) / len(prompts)
+            return [replace(answer, ms=ms) for answer in said]
         raw = self.model.score(prompts, self.choices)
         fitted = self.manifest.calibration
         logp = calibration.apply(

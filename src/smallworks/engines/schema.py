@@ -28,9 +28,7 @@ class Grammars:
         try:
             from llguidance import LLMatcher
         except ImportError as error:
-            raise MissingExtra(
-                "llguidance", extra="train", wanted_for="JSON output on the transformers engine"
-            ) from error
+            raise MissingExtra("llguidance", extra="train", wanted_for="JSON held to a schema") from error
         table = self._table(tuple(stop_ids))
         grammar = LLMatcher.grammar_from_json_schema(
             json.dumps(schema), overrides={"whitespace_flexible": False}

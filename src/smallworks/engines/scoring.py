@@ -8,8 +8,11 @@ alone. Knows nothing of labels, texts or tokenizers.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,11 +27,10 @@ WORTH = 16
 """A prefix is recomputed only for this many tokens more than the kept one has."""
 
 
-class Scorer:
+class Scorer(ABC):
     """Owns a model's kept prefix. Not for two threads at once: the engine holds its lock."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._prefix: tuple[int, ...] = ()
         self._cache: Any = None
         self._last: tuple[int, ...] = ()
@@ -46,7 +48,7 @@ class Scorer:
         if shared < WORTH:
             self._prefix = ()
         else:
-            self._cache = self._prefill(self._prefix)
+            self._cache = self.prefill(self._prefix)
         return len(self._prefix)
 
     def batches(self, rows: Sequence[Ids]) -> Iterator[list[int]]:
@@ -61,6 +63,44 @@ class Scorer:
             batch.append(index)
         if batch:
             yield batch
+
+    @abstractmethod
+    def prefill(self, ids: Ids) -> Any:
+        """The keys and values of `ids`, as `logits` takes them up."""
+
+    @abstractmethod
+    def logits(self, rows: Sequence[Ids]) -> Any:
+        """Logits [len(rows), vocabulary] of the token after each row; all start with the prefix."""
+
+    def _shared(self, rows: Sequence[Ids]) -> int:
+        """Tokens that all rows begin with, at least one left for each row to end on."""
+        compared = [*rows, self._last] if len(rows) == 1 and self._last else list(rows)
+        self._last = tuple(rows[-1])
+        if len(compared) == 1:
+            return 0
+        return min(_common(compared), min(len(row) for row in rows) - 1)
+
+
+class TorchScorer(Scorer):
+    """Over a causal LM of transformers."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    def prefill(self, ids: Ids) -> Any:
+        import torch
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        with torch.inference_mode():
+            self._model(
+                input_ids=torch.tensor([list(ids)], device=self._model.device),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return cache
 
     def logits(self, rows: Sequence[Ids]) -> Tensor:
         """Logits [len(rows), vocabulary] of the token after each row; all start with the prefix."""
@@ -88,27 +128,12 @@ class Scorer:
         logits: Tensor = out.logits[:, -1]
         return logits
 
-    def _shared(self, rows: Sequence[Ids]) -> int:
-        """Tokens that all rows begin with, at least one left for each row to end on."""
-        compared = [*rows, self._last] if len(rows) == 1 and self._last else list(rows)
-        self._last = tuple(rows[-1])
-        if len(compared) == 1:
-            return 0
-        return min(_common(compared), min(len(row) for row in rows) - 1)
 
-    def _prefill(self, ids: Ids) -> Any:
-        import torch
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self._model.config)
-        with torch.inference_mode():
-            self._model(
-                input_ids=torch.tensor([list(ids)], device=self._model.device),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        return cache
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis of [rows, codes]."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    out: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return out
 
 
 def _starts(rows: Sequence[Ids], prefix: tuple[int, ...]) -> bool:

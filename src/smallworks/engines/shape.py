@@ -14,6 +14,8 @@ from smallworks import files
 from smallworks.errors import ModelError
 
 CONFIG = "config.json"
+FLOAT32_BYTES = 200 * 2**20
+"""Bytes of float32 weights up to which a merged model is saved in float32; above, in the base's own type."""
 HEADER_LIMIT = 100_000_000
 """Longest safetensors header in bytes, as the format's own reader has it."""
 
@@ -22,13 +24,14 @@ HEADER_LIMIT = 100_000_000
 class Shape:
     """`parameters` counts tied weights once; `bytes` is what the weight files take on disk.
 
-    `widths` is the sum of inputs and outputs over all linear layers, the language-model head not
-    counted: a LoRA of rank r adds r times as many parameters.
+    `linear` counts the parameters of all linear layers, the language-model head not among them, and
+    `widths` is the sum of their inputs and outputs: a LoRA of rank r adds r times as many parameters.
     """
 
     architecture: str
     parameters: int
     bytes: int
+    linear: int
     widths: int
     layers: int
     hidden: int
@@ -47,11 +50,12 @@ def read(folder: Path) -> Shape:
     hidden, heads = text.get("hidden_size", 0), text.get("num_attention_heads", 1)
     weights = weight_files(folder)
     sizes = {name: entry["shape"] for file in weights for name, entry in tensors(file)}
-    linear = [size for name, size in sizes.items() if len(size) == 2 and not re.search("embed|lm_head", name)]
+    linear = list(linears(folder).values())
     return Shape(
         architecture=(config.get("architectures") or ["unknown"])[0],
         parameters=sum(map(math.prod, sizes.values())),
         bytes=sum(file.stat().st_size for file in weights),
+        linear=sum(map(math.prod, linear)),
         widths=sum(map(sum, linear)),
         layers=text.get("num_hidden_layers", 0),
         hidden=hidden,
@@ -62,6 +66,16 @@ def read(folder: Path) -> Shape:
         vocab=text.get("vocab_size", 0),
         context=text.get("max_position_embeddings", 0),
     )
+
+
+def linears(folder: Path) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of every linear layer but the language-model head, by the name of its tensor."""
+    found = (entry for file in weight_files(folder) for entry in tensors(file))
+    return {
+        name: (entry["shape"][0], entry["shape"][1])
+        for name, entry in found
+        if len(entry["shape"]) == 2 and not re.search("embed|lm_head", name)
+    }
 
 
 def configuration(folder: Path) -> Mapping[str, Any]:
@@ -93,6 +107,14 @@ def weight_files(folder: Path) -> list[Path]:
             fix="Convert them to safetensors, or take a revision that has *.safetensors.",
         )
     raise ModelError(f"No weights at '{folder}': there is no *.safetensors.", fix="Download the model again.")
+
+
+def merged_type(folder: Path) -> str:
+    """What a model merged from this base is saved in: 'float32', 'float16' or 'bfloat16'."""
+    if 4 * read(folder).parameters <= FLOAT32_BYTES:
+        return "float32"
+    _, first = next(tensors(weight_files(folder)[0]))
+    return {"F16": "float16", "BF16": "bfloat16"}.get(first["dtype"], "float32")
 
 
 def companions(folder: Path) -> list[Path]:

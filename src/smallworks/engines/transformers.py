@@ -7,8 +7,9 @@ arrive as token ids. Requests interleave: the lock is held for one forward pass 
 from __future__ import annotations
 
 import importlib.util
+import logging
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,14 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from smallworks import settings
 from smallworks.engines import adapter as adapters
 from smallworks.engines import shape
-from smallworks.engines.sampler import Sampler
-from smallworks.engines.schema import Grammars
-from smallworks.engines.scoring import Scorer
-from smallworks.engines.stops import StopScanner
+from smallworks.engines.scoring import TorchScorer
+from smallworks.engines.steps import Read, Words
 from smallworks.errors import MissingExtra, ModelError, RequestError
-from smallworks.prompt.detokenizer import Detokenizer
 from smallworks.prompt.tokenizer import TextTokenizer
-from smallworks.types import Choices, Chunk, Completion, Finish, Prompt, Sampling
+from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +32,6 @@ Quantization = Literal["int8", "nf4"]
 
 SMALL = 300_000_000
 """Parameters below which float32 is affordable on a CPU, and then the default."""
-CHUNK = 512
-"""Prompt tokens computed between two looks at `cancel`."""
 
 
 class Transformers:
@@ -63,8 +59,8 @@ class Transformers:
             raise MissingExtra("torch", extra="train", wanted_for="The transformers engine") from error
         torch.set_num_threads(threads or settings.load().threads)
         self._folder = folder
-        self._tokenizer = TextTokenizer.load(folder)
-        self._model: Any = _load(folder, dtype=dtype, quantization=quantization, device=device)
+        tokenizer = TextTokenizer.load(folder)
+        self._model: Any = load(folder, dtype=dtype, quantization=quantization, device=device)
         if adapter is not None:
             if quantization:
                 raise ModelError(
@@ -73,8 +69,8 @@ class Transformers:
                 )
             adapters.merge(self._model, adapter)
         self.context: int = shape.read(folder).context
-        self._scorer = Scorer(self._model)
-        self._grammars = Grammars(self._tokenizer)
+        self._words = Words(tokenizer, self.context)
+        self._scorer = TorchScorer(self._model)
         self._lock = Lock()
 
     def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
@@ -83,13 +79,7 @@ class Transformers:
         return last.completion
 
     def stream(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Iterator[Chunk]:
-        ids = self._ids(prompt)
-        # A model's own end of text always ends an answer, as in every other engine.
-        sampling = replace(
-            sampling, stop_ids=tuple(dict.fromkeys((*sampling.stop_ids, *self._tokenizer.eos_ids)))
-        )
-        steps = _Steps(self, ids, sampling, cancel or Event())
-        return _chunks(steps, ids, sampling, Detokenizer(self._tokenizer))
+        return self._words.answer(prompt, sampling, self._read, cancel or Event())
 
     def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
         import numpy as np
@@ -101,7 +91,7 @@ class Transformers:
                 fix="Give the label codes with the ids of this model's tokenizer.",
             )
         out = np.zeros((len(prompts), len(choices.labels)))
-        rows = [self._ids(prompt) for prompt in prompts]
+        rows = [self._words.ids(prompt) for prompt in prompts]
         if not rows:
             return out
         with self._lock:
@@ -113,12 +103,12 @@ class Transformers:
         return out
 
     def count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text))
+        return len(self._words.tokenizer.encode(text))
 
     def close(self) -> None:
         with self._lock:
             self._model = None
-            self._scorer = Scorer(None)
+            self._scorer = TorchScorer(None)
 
     def forward(self, ids: Sequence[int], cache: Any) -> Tensor:
         """Logits [vocabulary] after `ids`, which `cache` (a DynamicCache) then holds too."""
@@ -137,130 +127,63 @@ class Transformers:
         with self._lock:
             return DynamicCache(config=self._alive().config)
 
-    def constraint(self, sampling: Sampling) -> Any:
-        if sampling.schema is None:
-            return None
-        return self._grammars.start(sampling.schema, sampling.stop_ids)
+    def _read(self) -> Read:
+        """The beginning of one answer: what it has read is kept in a cache of its own."""
+        import torch
+
+        cache = self.cache()
+        return lambda ids: self.forward(ids, cache).to("cpu", torch.float64).numpy()
 
     def _alive(self) -> Any:
         if self._model is None:
             raise ModelError(f"The engine over '{self._folder}' is closed.", fix="Load the model again.")
         return self._model
 
-    def _ids(self, prompt: Prompt) -> tuple[int, ...]:
-        ids = prompt.ids or tuple(self._tokenizer.encode(prompt.text))
-        if not ids:
-            raise RequestError("The prompt is empty.", fix="Give at least one token.")
-        if len(ids) >= self.context:
-            raise RequestError(
-                f"The prompt takes {len(ids)} tokens; the model's context is {self.context}.",
-                fix="Shorten the input, or choose a base with a longer context.",
-            )
-        return ids
 
-
-class _Steps:
-    """The tokens of one answer, one at a time; `finish` says why they ended."""
-
-    def __init__(self, engine: Transformers, ids: tuple[int, ...], sampling: Sampling, cancel: Event) -> None:
-        self._engine = engine
-        self._ids = ids
-        self._sampling = sampling
-        self._cancel = cancel
-        self._constraint = engine.constraint(sampling)
-        self.finish: Finish = "length"
-
-    def __iter__(self) -> Iterator[int]:
-        sampler, cache = Sampler(self._sampling), self._engine.cache()
-        todo = list(self._ids)
-        for _ in range(min(self._sampling.max_tokens, self._engine.context - len(self._ids))):
-            logits = self._advance(todo, cache)
-            if logits is None:
-                self.finish = "cancelled"
-                return
-            token = sampler.draw(logits, self._constraint and self._constraint.allowed(len(logits)))
-            if token in self._sampling.stop_ids:
-                self.finish = "stop"
-                return
-            if self._constraint:
-                self._constraint.take(token)
-            yield token
-            if self._constraint and self._constraint.done:
-                self.finish = "stop"
-                return
-            todo = [token]
-
-    def _advance(self, ids: list[int], cache: Any) -> Tensor | None:
-        """Logits after `ids`, computed in chunks; None when cancelled before the end."""
-        logits = None
-        for start in range(0, len(ids), CHUNK):
-            if self._cancel.is_set():
-                return None
-            logits = self._engine.forward(ids[start : start + CHUNK], cache)
-        return logits
-
-
-def _chunks(
-    steps: _Steps, ids: tuple[int, ...], sampling: Sampling, detokenizer: Detokenizer
-) -> Iterator[Chunk]:
-    scanner, taken, texts = StopScanner(sampling.stop), list[int](), list[str]()
-    for token in steps:
-        taken.append(token)
-        piece = scanner.push(detokenizer.push([token]))
-        if piece:
-            texts.append(piece)
-            yield Chunk(text=piece)
-        if scanner.found:
-            break
-    rest = "" if scanner.found else scanner.push(detokenizer.flush())
-    rest += "" if scanner.found else scanner.flush()
-    texts.append(rest)
-    yield Chunk(
-        text=rest,
-        completion=Completion(
-            text="".join(texts),
-            finish="stop" if scanner.found else steps.finish,
-            tokens_in=len(ids),
-            tokens_out=len(taken),
-            ids=tuple(taken),
-        ),
-    )
-
-
-def _load(folder: Path, *, dtype: DType, quantization: Quantization | None, device: str) -> Any:
+def load(
+    folder: Path,
+    *,
+    dtype: DType = "auto",
+    quantization: Quantization | None = None,
+    device: Literal["cpu", "auto"] = "cpu",
+) -> Any:
+    """The model in `folder`, ready to answer. Weights that are saved in 8 or 4 bits are taken as they are."""
     import torch
 
-    facts = shape.read(folder)
+    facts, stored = shape.read(folder), shape.configuration(folder).get("quantization_config")
+    if quantization or (stored and stored.get("quant_method") == "bitsandbytes"):
+        _settle_bitsandbytes(f"A model in {quantization or 'bitsandbytes weights'}")
     try:
         from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingExtra("transformers", extra="train", wanted_for="The transformers engine") from error
-    logging.disable_progress_bar()
+    disable_progress_bar()
     place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
     chosen = resolve(dtype, parameters=facts.parameters, device=place)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=getattr(torch, chosen),
+            dtype="auto" if stored else getattr(torch, chosen),
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            device_map=place if quantization else None,
-            quantization_config=_bits(quantization),
+            device_map=place if quantization or stored else None,
+            **({"quantization_config": _bits(quantization)} if quantization else {}),
         )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"transformers cannot load '{folder}': {str(error).splitlines()[0][:200]}.",
             fix="Check that the folder is a complete causal language model that this transformers knows.",
         ) from error
-    if lost := info["missing_keys"]:
+    if lost := info["missing_keys"] | {name for name, *_ in info["mismatched_keys"]}:
         raise ModelError(
-            f"The weights at '{folder}' lack {len(lost)} of the model's tensors, e.g. '{min(lost)}'.",
+            f"The weights at '{folder}' lack {len(lost)} of the model's tensors, or have them in another "
+            f"shape, e.g. '{min(lost)}'.",
             fix="Download the model again.",
         )
-    return (model if quantization else model.to(place)).eval()
+    return (model if quantization or stored else model.to(place)).eval()
 
 
 def resolve(dtype: DType, *, parameters: int, device: str = "cpu") -> Literal["float32", "bfloat16"]:
@@ -270,11 +193,17 @@ def resolve(dtype: DType, *, parameters: int, device: str = "cpu") -> Literal["f
     return "float32" if device == "cpu" and parameters < SMALL else "bfloat16"
 
 
-def _bits(quantization: Quantization | None) -> Any:
-    if quantization is None:
-        return None
+def _settle_bitsandbytes(wanted: str) -> None:
+    """Before its first import: no compiled code from the hub, and no log line for every layer."""
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtra("bitsandbytes", extra="train", wanted_for=f"Loading in {quantization}")
+        raise MissingExtra("bitsandbytes", extra="quant", wanted_for=wanted)
+    # On some processors it downloads a compiled kernel and runs it, where the package `kernels` is installed.
+    sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+    for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _bits(quantization: Quantization) -> Any:
     from transformers import BitsAndBytesConfig
 
     if quantization == "int8":

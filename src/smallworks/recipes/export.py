@@ -147,12 +147,20 @@ _WRITERS: Mapping[Format, Callable[[Bundle, Asking, Path, Progress], Written]] =
 }
 
 
+ENGINES: Mapping[str, Sequence[str]] = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino", "llguidance"),
+    "ortgenai": ("onnxruntime-genai", "llguidance"),
+}
+"""Libraries of engines that the core does without."""
+
+
 def requirements(bundle: Bundle) -> list[str]:
-    """The core's libraries in the versions of this machine, and onnxruntime where the bundle needs it."""
+    """The core's libraries in the versions of this machine, and those of the bundle's engine."""
     listed = [
         re.split(r"[\[<>=!~; ]", line)[0] for line in requires("smallworks") or () if "extra ==" not in line
     ]
-    names = [*listed, "onnxruntime"] if bundle.manifest.engine == "onnx" else listed
+    names = [*listed, *ENGINES.get(bundle.manifest.engine, ())]
     return [f"{name}=={version(name)}" for name in names]
 
 

@@ -17,11 +17,19 @@ Refusal = tuple[str | None, str]
 
 def check(bundle: Bundle, to: Format) -> None:
     """Raises BundleError, with the reason and what to do instead, for what cannot become that format."""
-    reason, fix = _REFUSALS[to](bundle)
+    reason, fix = _cascade(bundle) if bundle.manifest.stages else _REFUSALS[to](bundle)
     if reason:
         raise BundleError(f"'{bundle.name}' {reason}: it cannot be exported to {to}.", fix=fix)
     if to in ("llama.cpp", "ollama") and bundle.manifest.engine == "transformers":
         weights.check_gguf(bundle)
+
+
+def _cascade(bundle: Bundle) -> Refusal:
+    last = bundle.file(bundle.manifest.stages[-1].path)
+    return (
+        "hands over between its stages, which only Smallworks does",
+        f"Serve it with `smallworks serve`, or export one of its stages, such as '{last}'.",
+    )
 
 
 def _hf(bundle: Bundle) -> Refusal:
@@ -56,7 +64,8 @@ def _onnx(bundle: Bundle) -> Refusal:
 
 def _docker(bundle: Bundle) -> Refusal:
     if bundle.manifest.engine == "transformers":
-        fix = f"Quantise it, and export what that froze: smallworks quantize {bundle.path} --to f16,q8_0"
+        whole = weights.made_from(bundle) or bundle.path
+        fix = f"Quantise it, and export what that froze: smallworks quantize {whole} --to f16,q8_0"
         return "needs torch, which makes an image of gigabytes", fix
     if bundle.manifest.engine in ("http", "fake"):
         return weights.lacking(bundle), _other_than_a_model(bundle)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from smallworks import child, compress, files
 from smallworks.bundle import Bundle, open_bundle
-from smallworks.bundle.manifest import K_QUANTS
+from smallworks.bundle.manifest import GENAI, K_QUANTS
 from smallworks.compress import kquants
 from smallworks.errors import UserError
 from smallworks.evaluate import drift, records
@@ -24,7 +24,7 @@ from smallworks.evaluate.together import non_inferior_together
 from smallworks.evaluate.worker import write_examples
 from smallworks.recipes import examine, weights
 from smallworks.recipes.choose import MARGIN
-from smallworks.recipes.formats import PLAIN, check_bundle, check_formats
+from smallworks.recipes.formats import BITS, BNB_KINDS, PLAIN, check_bundle, check_formats
 from smallworks.recipes.measure import disk_bytes
 from smallworks.recipes.steps import Steps
 from smallworks.seams import Progress, silent
@@ -100,7 +100,7 @@ def quantize(
     if not 0 <= margin < 1:
         raise UserError(f"--margin {margin:g} is not 0 to 1.", fix="Write 2 points as --margin 0.02.")
     bundle = open_bundle(where)
-    check_bundle(bundle)
+    check_bundle(bundle, formats)
     asked, examples, _ = examine.labelled_rows(bundle, task)
     kind, targets = examine.asked(bundle.path, rows=task)
     work = bundle.path.parent / WORK
@@ -134,11 +134,22 @@ def frozen(bundle: Bundle, formats: Sequence[str], scratch: Path, progress: Prog
     try:
         whole = weights.whole(bundle, scratch, progress) if todo else scratch
         for format in todo:
-            gguf = _gguf(whole, scratch, format, progress)
-            found[format] = weights.freeze_quantized(bundle, gguf, format, scratch / f"draft-{format}")
+            made = _made(whole, scratch, format, progress)
+            found[format] = weights.freeze_quantized(bundle, made, format, scratch / f"draft-{format}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return [made for made in found.values() if made]
+
+
+def _made(whole: Path, scratch: Path, format: str, progress: Progress) -> Path:
+    """Whole weights in this format: a file, or a folder."""
+    if format in BITS:
+        return compress.to_openvino(whole, scratch / format, BITS[format], progress)
+    if format in BNB_KINDS:
+        return compress.to_bitsandbytes(whole, scratch / format, BNB_KINDS[format], progress)
+    if format in GENAI:
+        return compress.to_genai(whole, scratch / format, progress)
+    return _gguf(whole, scratch, format, progress)
 
 
 def _gguf(whole: Path, scratch: Path, format: str, progress: Progress) -> Path:

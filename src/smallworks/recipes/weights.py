@@ -12,7 +12,7 @@ from pathlib import Path
 from smallworks import compress, files
 from smallworks.bundle import Bundle, freeze, open_bundle
 from smallworks.bundle.golden import GOLDEN
-from smallworks.bundle.manifest import PRECISIONS
+from smallworks.bundle.manifest import BITSANDBYTES, GENAI, OPENVINO, PRECISIONS, EngineName
 from smallworks.bundle.store import intact
 from smallworks.compress import shape, vocabulary
 from smallworks.engines.opening import TOKENIZER, base_path
@@ -33,6 +33,8 @@ def quantized(bundle: Bundle) -> str | None:
 def lacking(bundle: Bundle) -> str | None:
     """Why there are no whole weights behind it, as the rest of a sentence; None where there are."""
     manifest = bundle.manifest
+    if manifest.stages:
+        return f"is a cascade of {len(manifest.stages)} bundles"
     if manifest.engine in ("linear", "onnx"):
         return "has no language model in it"
     if manifest.engine in ("http", "fake"):
@@ -52,6 +54,21 @@ def made_from(bundle: Bundle) -> Path | None:
     reference = str(bundle.manifest.lineage.get("reference", ""))[:12]
     beside = sorted(bundle.path.resolve().parent.glob(f"*-{reference}")) if reference else []
     return beside[0] if beside else None
+
+
+def check_openvino(bundle: Bundle, bits: compress.Bits) -> None:
+    """Raises ModelError, before any work, for a model that does not become such a graph."""
+    compress.check_openvino(_model(bundle), bits)
+
+
+def check_bitsandbytes(bundle: Bundle, kind: compress.BnbKind) -> None:
+    """Raises ModelError, before any work, for widths that do not fit."""
+    compress.check_bitsandbytes(_model(bundle), kind)
+
+
+def check_shape(bundle: Bundle) -> None:
+    """Raises ModelError, before any work, for a model that is not Llama-shaped."""
+    shape.read(_model(bundle))
 
 
 def check_gguf(bundle: Bundle) -> None:
@@ -75,26 +92,38 @@ def licences(bundle: Bundle) -> list[Path]:
     )
 
 
-def freeze_quantized(reference: Bundle, gguf: Path, quantization: str, draft: Path) -> Bundle:
-    """`gguf` as a bundle beside `reference`: words, golden rows, shots and calibration are taken over.
+def freeze_quantized(reference: Bundle, made: Path, quantization: str, draft: Path) -> Bundle:
+    """`made`, a file or a folder, as a bundle beside `reference`.
 
+    Words, golden rows, shots and calibration are taken over.
     Built from the same weights it is the bundle that a build makes, under the same id.
     """
     assert quantization in PRECISIONS
-    files.link_or_copy(gguf, draft / GGUF)
-    for name in (n for n in reference.manifest.files if n in (GOLDEN, POOL) or n.startswith(f"{TOKENIZER}/")):
-        files.link_or_copy(reference.file(name), draft / name)
+    engine, name = _place(quantization)
+    for path in sorted(made.iterdir()) if made.is_dir() else (made,):
+        files.link_or_copy(path, draft / name / path.name if made.is_dir() else draft / name)
+    for kept in (n for n in reference.manifest.files if n in (GOLDEN, POOL) or n.startswith(f"{TOKENIZER}/")):
+        files.link_or_copy(reference.file(kept), draft / kept)
     manifest = replace(
         reference.manifest,
         candidate=f"{reference.manifest.candidate}-{quantization}",
-        engine="llamacpp",
-        model=GGUF,
+        engine=engine,
+        model=name,
         adapter=None,
         base=None,
         quantization=quantization,
         lineage={**reference.manifest.lineage, "reference": reference.id},
     )
     return freeze(draft, manifest, into=reference.path.parent)
+
+
+def _place(quantization: str) -> tuple[EngineName, str]:
+    """The engine that answers from this form, and what its weights are called in a bundle."""
+    if quantization in OPENVINO:
+        return "openvino", "openvino"
+    if quantization in GENAI:
+        return "ortgenai", "onnx"
+    return ("transformers", "model") if quantization in BITSANDBYTES else ("llamacpp", GGUF)
 
 
 def quantized_before(reference: Bundle, quantization: str) -> Bundle | None:

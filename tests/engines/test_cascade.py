@@ -1,0 +1,107 @@
+"""Rows are handed over together, each is answered once, and the answer says by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smallworks.bundle.manifest import Calibration, Manifest
+from smallworks.engines.cascade import Cascade, PaidCascade, assemble
+from smallworks.engines.fake import Fake
+from smallworks.engines.predictor import Predictor
+from smallworks.errors import BundleError
+from smallworks.prompt.renderer import Renderer
+from smallworks.types import Choices, Prompt, PromptSpec
+
+LABELS = ("no", "yes")
+
+
+class Sure(Fake):
+    """Says yes, as surely as the number in the text; remembers what it was asked."""
+
+    def __init__(self, by: float = 0.0, tokens: int = 0) -> None:
+        super().__init__()
+        self.by, self.tokens, self.asked = by, tokens, list[list[str]]()
+
+    def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
+        self.asked.append([prompt.text for prompt in prompts])
+        sure = np.array([min(0.99, float(prompt.text) + self.by) for prompt in prompts])
+        return np.log(np.stack([1 - sure, sure], axis=1))
+
+    def count(self, text: str) -> int:
+        return self.tokens
+
+
+class Paid(Sure):
+    def spent(self) -> tuple[int, int, int]:
+        return 3, 20, 2
+
+
+def stage(model: Fake, labels: tuple[str, ...] = LABELS) -> Predictor:
+    spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=labels))
+    manifest = Manifest(task="t", kind="classify", candidate="c", engine="fake", prompt=spec)
+    return Predictor(manifest=manifest, model=model, renderer=Renderer(spec))
+
+
+def cascade(*models: Fake, thresholds: Sequence[float] = (0.8,)) -> Predictor:
+    names = ["first", "second", "third"][: len(models)]
+    made = assemble([stage(model) for model in models], names, thresholds)
+    outer = stage(Fake())
+    return replace(outer, model=made, manifest=replace(outer.manifest, engine="cascade"))
+
+
+def test_unsure_rows_go_on_together_and_sure_ones_do_not() -> None:
+    cheap, dear = Sure(), Sure(by=0.3)
+    answers = cascade(cheap, dear).answers(["0.9", "0.6", "0.82", "0.55"])
+    assert [answer.stage for answer in answers] == ["first", "second", "first", "second"]
+    assert cheap.asked == [["0.9", "0.6", "0.82", "0.55"]] and dear.asked == [["0.6", "0.55"]]
+    assert answers[1].probabilities == pytest.approx({"no": 0.1, "yes": 0.9})
+
+
+def test_the_last_stage_answers_whatever_it_thinks() -> None:
+    answer = cascade(Sure(), Sure(), Sure(), thresholds=(0.9, 0.9)).answer("0.55")
+    assert (answer.stage, answer.text) == ("third", "yes")
+
+
+def test_nobody_behind_a_sure_stage_is_asked() -> None:
+    dear = Sure()
+    cascade(Sure(), dear).answers(["0.9", "0.95"])
+    assert dear.asked == []
+
+
+def test_tokens_are_those_of_all_that_were_asked() -> None:
+    one = cascade(Sure(tokens=3), Sure(by=0.3, tokens=40))
+    assert [answer.tokens_in for answer in one.answers(["0.9", "0.6"])] == [3, 43]
+    assert isinstance(one.model, Cascade) and one.model.readers == 2 and one.model.count("0.6") == 43
+
+
+def test_a_batch_is_answered_as_its_rows_alone_are() -> None:
+    one, texts = cascade(Sure(), Sure(by=0.2)), ["0.9", "0.6", "0.85", "0.79"]
+    together = [(a.text, a.stage, a.probabilities) for a in one.answers(texts)]
+    assert together == [(a.text, a.stage, a.probabilities) for a in map(one.answer, texts)]
+
+
+def test_calibrated_probabilities_are_not_calibrated_again() -> None:
+    one = cascade(Sure(), Sure())
+    hot = replace(one, manifest=replace(one.manifest, calibration=Calibration(temperature=5.0)))
+    assert hot.answer("0.9").probabilities == pytest.approx({"no": 0.1, "yes": 0.9})
+
+
+def test_only_a_cascade_with_a_paid_stage_is_metered() -> None:
+    assert not hasattr(cascade(Sure(), Sure()).model, "spent")
+    paid = cascade(Sure(), Paid()).model
+    assert isinstance(paid, PaidCascade) and paid.spent() == (3, 20, 2)
+
+
+def test_stages_of_other_labels_are_refused() -> None:
+    with pytest.raises(BundleError, match="'second' knows 1 labels"):
+        assemble([stage(Sure()), stage(Sure(), ("no",))], ["first", "second"], [0.8])
+
+
+def test_it_scores_the_labels_in_the_order_asked() -> None:
+    made = cascade(Sure(), Sure()).model
+    logp = made.score([Prompt(text="0.9")], Choices(labels=("yes", "no")))
+    assert np.exp(logp[0]) == pytest.approx([0.9, 0.1])
