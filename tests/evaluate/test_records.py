@@ -41,3 +41,13 @@ def test_confident_mistakes_come_first(make: Make) -> None:
 def test_otherwise_the_lowest_scores_come_first(make: Make) -> None:
     made = make("answer", [("one two", "one"), ("one", "one"), ("one", "two")])
     assert [r.example_id for r in worst(made, metric="token_f1")] == ["r2", "r0"]
+
+
+def test_the_first_record_is_read_without_the_others(tmp_path: Path, make: Make) -> None:
+    done = make("classify", [("bug", "bug"), ("bug", "feature")])
+    records.write(tmp_path / "r.jsonl", done)
+    with (tmp_path / "r.jsonl").open("a") as file:
+        file.write("broken\n")
+    assert records.first(tmp_path / "r.jsonl") == done[:1]
+    (tmp_path / "none.jsonl").write_text("")
+    assert records.first(tmp_path / "none.jsonl") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -51,6 +52,9 @@ def evaluate(
         highlight=False,
         soft_wrap=True,
     )
+    if stages := Counter(record.stage for record in seen.records if record.stage):
+        said = (f"{stage} {100 * n / len(seen.records):.1f} %" for stage, n in stages.most_common())
+        talk.say(f"answered by {', '.join(said)}")
     if seen.calibration:
         error, chance = seen.calibration.error, seen.calibration.by_chance
         talk.say(
@@ -72,6 +76,7 @@ def _document(bundle: Path, seen: examine.Examination) -> dict[str, Any]:
         "calibration": asdict(seen.calibration) if seen.calibration else None,
         "abstention": asdict(seen.abstention) if seen.abstention else None,
         "parity": seen.parity,
+        "stages": dict(Counter(record.stage for record in seen.records if record.stage)),
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,25 @@ def write(path: Path, records: Sequence[Record]) -> None:
 
 def read(path: Path) -> list[Record]:
     """The records of a file. Raises DataError that names the line which is none."""
+    return list(_each(path))
+
+
+def first(path: Path) -> list[Record]:
+    """The first record of a file, as a list; empty where there is none. It tells the kind of them all."""
+    return list(islice(_each(path), 1))
+
+
+def _each(path: Path) -> Iterator[Record]:
     if not path.is_file():
         raise DataError(f"No records at '{path}'.", fix="Run `smallworks evaluate BUNDLE` to make them.")
-    found = []
     for number, raw in enumerate(files.read_jsonl(path), 1):
         try:
-            found.append(from_json(raw))
+            yield from_json(raw)
         except TypeError as error:
             raise DataError(
                 f"'{path}' record {number} is not an evaluation record: {error}.",
                 fix="Run `smallworks evaluate BUNDLE` to make the file again.",
             ) from error
-    return found
 
 
 def to_json(record: Record) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def record(
         probabilities=said.probabilities,
         shortened=said.shortened,
         group=example.group,
+        stage=said.stage,
     )
 
 

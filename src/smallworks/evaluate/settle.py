@@ -1,7 +1,7 @@
 """The child that settles a provisional bundle: fits its calibration and says its golden rows.
 
 The prior comes from unlabelled training texts, temperature and curve from validation rows; test rows
-are never seen here.
+are never seen here. What a `paid` stage of a cascade answered is no golden row: replaying it would cost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
             fitted = fit(predictor, request["unlabelled"], validation)
             predictor = replace(predictor, manifest=replace(predictor.manifest, calibration=fitted))
         progress("settle", 1, 2, "golden rows")
-        golden = [asdict(predictor.golden(inputs)) for inputs in request["golden"]]
+        said = [(inputs, predictor.answer(inputs)) for inputs in request["golden"]]
+        paid = request.get("paid", ())
+        golden = [asdict(predictor.as_golden(i, answer)) for i, answer in said if answer.stage not in paid]
     return {"calibration": asdict(fitted) if fitted else None, "golden": golden}
 
 

@@ -37,10 +37,15 @@ def context_of(inputs: Mapping[str, str]) -> str:
 
 def supported(answer: str, context: str) -> float | None:
     """Mean support of the answer's sentences, 0–1; None where no sentence says anything to look up."""
-    words, numbers = _said(context)
-    found = [_sentence(sentence, words, numbers) for sentence in SENTENCE.split(answer)]
-    shares = [share for share in found if share is not None]
+    shares = [share for _, share in by_sentence(answer, context) if share is not None]
     return fmean(shares) if shares else None
+
+
+def by_sentence(answer: str, context: str) -> list[tuple[str, float | None]]:
+    """Each sentence of the answer with its support, None where it says nothing to look up."""
+    words, numbers = _said(context)
+    told = [sentence.strip() for sentence in SENTENCE.split(answer) if sentence.strip()]
+    return [(sentence, _sentence(sentence, words, numbers)) for sentence in told]
 
 
 def _sentence(text: str, words: AbstractSet[str], numbers: AbstractSet[str]) -> float | None:

@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smallworks.errors import ChildError
 from smallworks.recipes.build import Options, build
 from smallworks.recipes.sample import lay_out
+from smallworks.recipes.served import served
 from smallworks.seams import Progress, silent
 from smallworks.types import Table, Task
 
 QUESTION = "Is it normal that my invoice totals double every time I refresh the page?"
-START_SECONDS = 60.0
 
 SLOW = ("lm-few-q*", "lm-full*")
 """Left out for time: long uncached prompts in llama.cpp, a third of the whole demo, and a second tuning."""
@@ -74,24 +68,6 @@ def curl_line(model: str, question: str, port: int = 8000) -> str:
     )
 
 
-@contextmanager
-def served(bundle: Path) -> Iterator[str]:
-    """`smallworks serve` on a free loopback port, ready to answer; ended on leaving."""
-    port = _free_port()
-    program = [sys.executable, "-P", "-m", "smallworks.cli"]
-    command = [*program, "serve", str(bundle), "--port", str(port), "--open"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        _wait(process, f"http://127.0.0.1:{port}/healthz")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
 def _ask(url: str, model: str, question: str) -> tuple[dict[str, Any], str]:
     """With the openai SDK where it is installed, else with plain HTTP."""
     messages: Any = [{"role": "user", "content": question}]
@@ -106,29 +82,3 @@ def _ask(url: str, model: str, question: str) -> tuple[dict[str, Any], str]:
         return dict(reply.json()), "plain HTTP"
     client = OpenAI(base_url=f"{url}/v1", api_key="none-needed-on-loopback")
     return client.chat.completions.create(model=model, messages=messages).model_dump(), "the openai SDK"
-
-
-def _wait(process: subprocess.Popen[str], url: str) -> None:
-    import httpx2
-
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            said = process.stderr.read().strip().splitlines() if process.stderr else []
-            raise ChildError(
-                f"The server ended at once: {said[-1] if said else 'no output'}", fix="Try again."
-            )
-        try:
-            if httpx2.get(url, timeout=2).status_code == 200:
-                return
-        except httpx2.HTTPError:
-            time.sleep(0.05)
-    raise ChildError(f"The server did not answer within {START_SECONDS:.0f} s.", fix="Try again.")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -165,7 +165,7 @@ def asked(*paths: Path, rows: Path | None) -> tuple[Kind, Targets]:
                 f"'{paths[0]}' is a records file: nothing would be measured on '{rows}'.",
                 fix="Give a bundle, or leave the rows out.",
             )
-        kind = kind_of(records.read(paths[0]))
+        kind = kind_of(records.first(paths[0]))
         return kind, Targets(metric=taskfile.METRICS[kind][0])
     kind = bundle.manifest.kind
     home = rows if rows and rows.is_dir() else _home(bundle)

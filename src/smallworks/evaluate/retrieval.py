@@ -1,0 +1,58 @@
+"""How well a search ranks what belongs to a question: recall@k, reciprocal rank, nDCG. Pure; knows no search.
+
+A ranking is ids, the best first, none twice. Relevance is yes or no. Definitions as in trec_eval: recall@k is the
+share of the relevant that stands among the first k, nDCG discounts place r by log2(r + 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from smallworks.evaluate.intervals import Tally, bootstrap, wilson
+from smallworks.types import Estimate
+
+DEPTHS = (1, 5, 10)
+Ranking = Sequence[Hashable]
+
+
+def recall_at(k: int, ranking: Ranking, relevant: Collection[Hashable]) -> float:
+    return len(set(ranking[:k]) & set(relevant)) / len(set(relevant))
+
+
+def reciprocal_rank(k: int, ranking: Ranking, relevant: Collection[Hashable]) -> float:
+    """One over the place of the first relevant one; 0 where the first k have none."""
+    places = (place for place, one in enumerate(ranking[:k], 1) if one in relevant)
+    return 1 / next(places, math.inf)
+
+
+def ndcg_at(k: int, ranking: Ranking, relevant: Collection[Hashable]) -> float:
+    """Discounted gain over that of the best ranking there could be."""
+    found = sum(1 / math.log2(place + 1) for place, one in enumerate(ranking[:k], 1) if one in relevant)
+    best = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(set(relevant))) + 1))
+    return found / best
+
+
+def measured(
+    rankings: Sequence[Ranking], relevant: Sequence[Collection[Hashable]]
+) -> Mapping[str, Estimate]:
+    """Every metric as a mean over questions, with its interval. Each question needs something relevant."""
+    deepest = DEPTHS[-1]
+    parts = {
+        **{f"recall@{k}": partial(recall_at, k) for k in DEPTHS},
+        f"mrr@{deepest}": partial(reciprocal_rank, deepest),
+        f"ndcg@{deepest}": partial(ndcg_at, deepest),
+    }
+    pairs = list(zip(rankings, relevant, strict=True))
+    return {name: _mean([part(*pair) for pair in pairs]) for name, part in parts.items()}
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    distinct, times = np.unique(np.array(values, dtype=np.float64), return_counts=True)
+    if set(distinct) <= {0.0, 1.0} or len(values) < 2:
+        return wilson(sum(values), len(values))
+    tally = Tally(parts=np.column_stack([distinct, np.ones(len(distinct))]), times=times)
+    return bootstrap(tally, lambda sums: sums[:, 0] / sums[:, 1])
