@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from smallworks.data import near
 from smallworks.data.near import SIMILAR, folded, jaccard, similar
 
 
@@ -64,3 +65,10 @@ def test_pairs_carry_their_exact_share_in_order() -> None:
 @pytest.mark.parametrize("few", [[], [""], ["", ""], ["a", "b"], ["ab", "ab", "😀"]])
 def test_few_and_short_texts_are_no_trouble(few: list[str]) -> None:
     assert all(few[earlier] == few[later] for earlier, later, _ in similar(few))
+
+
+def test_texts_are_hashed_alike_in_chunks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{'the export stops after page ' * (i % 7)}{i // 2}" for i in range(60)]
+    whole = list(similar(texts))
+    monkeypatch.setattr(near, "CHARACTERS", 50)
+    assert list(similar(texts)) == whole != []

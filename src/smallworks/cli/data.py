@@ -1,4 +1,4 @@
-"""`smallworks data`: check, clean and split the rows of a task or of a bare file."""
+"""`smallworks data`: check, clean and split the rows of a task or of a bare file; label and write rows."""
 
 from __future__ import annotations
 
@@ -6,25 +6,45 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from cyclopts import Parameter
 from rich.markup import escape
 
 from smallworks import data as stage
-from smallworks.cli import talk
-from smallworks.errors import UserError
+from smallworks.cli import data_label, data_synth, talk
+from smallworks.cli.data_label import Asking
+from smallworks.errors import DataError, UserError, install
+from smallworks.seams import Progress
 from smallworks.types import Task
 
-Action = Literal["check", "clean", "split"]
+if TYPE_CHECKING:
+    from smallworks.recipes.suspects import Suspect
+
+Action = Literal["check", "clean", "split", "label", "synth"]
 SHOWN = {"error": "red", "warning": "yellow", "info": "dim"}
+TAUGHT: tuple[Action, ...] = ("label", "synth")
 FOR: Mapping[str, tuple[Action, ...]] = {
-    "--out": ("clean", "split"),
-    "--force": ("clean", "split"),
+    "--out": ("clean", "split", *TAUGHT),
+    "--force": ("clean", "split", *TAUGHT),
+    "--suspects": ("check",),
     "--mask": ("clean",),
+    "--language": ("clean",),
     "--group": ("split",),
     "--by-time": ("split",),
+    "ROWS": ("label",),
+    "--twice": ("label",),
+    "--limit": ("label",),
+    "--count": ("synth",),
+    "--teacher": TAUGHT,
+    "--budget": TAUGHT,
+    "--at-once": TAUGHT,
+    "--per-minute": TAUGHT,
+    "--dry-run": TAUGHT,
 }
 """Which action takes which option; --json is for all."""
+SUSPECTS = 20
+"""Doubtful labels that are listed, the most doubtful ones."""
 HOPED = 0.02
 """The advice on test rows is for a candidate so far above the target."""
 
@@ -32,46 +52,64 @@ HOPED = 0.02
 def data(
     action: Action,
     source: Path,
+    rows: Path | None = None,
     /,
     *,
     out: Path | None = None,
+    suspects: bool = False,
     mask: bool = False,
+    language: str | None = None,
     group: str | None = None,
     by_time: str | None = None,
+    asking: Annotated[Asking, Parameter(name="*")] = Asking(),  # noqa: B008
     force: bool = False,
     json: bool = False,
 ) -> int:
-    """Say what is wrong with the rows (check), write them without it (clean), or divide them (split).
+    """Look at rows (check), clean, divide (split) or label them, or have new ones written (synth).
 
     Parameters
     ----------
     action
-        check, clean or split.
+        check, clean, split, label or synth.
     source
-        A task's folder or task.toml, or a data file whose columns have usual names.
+        A task's folder or task.toml; for check, clean and split also a data file with usual columns.
+    rows
+        label: the file whose rows have no output yet.
     out
         clean: the file for the rows that stay (.jsonl, .csv, .tsv). split: the folder for the three files.
+        label, synth: the file for the rows (.jsonl).
+    suspects
+        check: fit a linear model to find rows whose label is most improbable; takes minutes on many rows.
     mask
         clean: put pseudonyms such as <EMAIL_1> in the place of personal data.
+    language
+        clean: take out the rows that are surely in another language than this, such as en.
     group
         split: keep the rows of one group, such as a customer, together; names the column.
     by_time
         split: train on the earlier rows, test on the latest; names the column.
     force
-        clean, split: replace files that are already there.
+        All but check: replace files that are already there.
     json
         One JSON document on stdout.
     """
     given = {"--out": out, "--mask": mask, "--group": group, "--by-time": by_time, "--force": force}
-    _refuse_strays(action, given)
+    given |= {"ROWS": rows, "--language": language, "--suspects": suspects}
+    _refuse_strays(action, given | asking.given())
+    if action == "label":
+        data_label.label(source, rows, out, asking, force=force, json=json)
+        return 0
+    if action == "synth":
+        data_synth.synth(source, out, asking, force=force, json=json)
+        return 0
     task = stage.open_source(source)
     if action == "check":
-        return _check(task, json)
+        return _check(task, suspects, json)
     if out is None:
         fix = {"clean": "Name a file: --out clean.jsonl", "split": "Name a folder: --out data"}[action]
         raise UserError(f"'data {action}' was not told where to write '{task.data.train.name}'.", fix=fix)
     if action == "clean":
-        _clean(task, out, mask, force, json)
+        _clean(task, out, mask, language, force, json)
     else:
         _split(task, out, group, by_time, force, json)
     return 0
@@ -86,10 +124,11 @@ def _refuse_strays(action: Action, given: Mapping[str, object]) -> None:
             )
 
 
-def _check(task: Task, json: bool) -> int:
+def _check(task: Task, suspects: bool, json: bool) -> int:
     """Exit 0, or 1 when there is something that a build would refuse."""
     with talk.progress() as progress:
         found = stage.inspect(task, progress)
+        doubted = _doubted(task, found, progress) if suspects else None
     report, advice = found.report, _advice(task, found.report.sizes)
     mend = bool(report.errors)
     if json:
@@ -102,6 +141,8 @@ def _check(task: Task, json: bool) -> int:
                 "columns": report.columns,
                 "notices": [asdict(notice) for notice in report.notices],
                 "personal": found.survey.personal,
+                "languages": found.survey.languages,
+                "suspects": None if doubted is None else [asdict(one) for one in doubted],
                 "test_rows_needed": advice,
                 "must_mend": mend,
             }
@@ -113,6 +154,9 @@ def _check(task: Task, json: bool) -> int:
         talk.say(f"{name}: {shape}", style="dim")
     _show(report.notices)
     _show_personal(found.survey.personal)
+    _show_languages(found.survey.languages)
+    if doubted is not None:
+        _show_suspects(doubted)
     if advice:
         wanted, hoped = task.targets.at_least or 0, _hoped(task.targets.at_least or 0)
         talk.say(
@@ -123,9 +167,9 @@ def _check(task: Task, json: bool) -> int:
     return int(mend)
 
 
-def _clean(task: Task, out: Path, mask: bool, force: bool, json: bool) -> None:
+def _clean(task: Task, out: Path, mask: bool, language: str | None, force: bool, json: bool) -> None:
     with talk.progress() as progress:
-        done = stage.clean(task, out, mask=mask, force=force, progress=progress)
+        done = stage.clean(task, out, mask=mask, language=language, force=force, progress=progress)
     reasons = Counter(removal.reason for removal in done.survey.removals.values())
     if json:
         talk.print_json(
@@ -186,6 +230,31 @@ def _show_personal(personal: Mapping[str, Mapping[str, Mapping[str, int]]]) -> N
         if kinds:
             found = (f"{n['finds']:,} {kind} (rows: {n['rows']:,})" for kind, n in kinds.items())
             talk.say(f"personal data in '{file}': {', '.join(found)}")
+
+
+def _doubted(task: Task, found: stage.Inspection, progress: Progress) -> tuple[Suspect, ...]:
+    from smallworks.recipes.suspects import find
+
+    if found.report.errors:
+        raise DataError(found.report.errors[0].sentence, fix="Mend that first, or leave out --suspects.")
+    return find(task, stage.load(task), progress)
+
+
+def _show_suspects(found: Sequence[Suspect]) -> None:
+    talk.say(f"doubtful labels: {len(found):,} rows, for a look; none was changed")
+    for one in found[:SUSPECTS]:
+        doubt = f"{one.given} ({one.p_given:.3f}), rather {one.likely} ({one.p_likely:.2f})"
+        talk.say(f"  {one.file} row {one.row}: {doubt}  {one.text}")
+    if len(found) > SUSPECTS:
+        talk.say(f"  and {len(found) - SUSPECTS:,} more: --json lists them all")
+
+
+def _show_languages(languages: Mapping[str, int] | None) -> None:
+    if languages is None:
+        talk.remark(f"[dim]Languages were not looked at: {escape(install('data'))}[/dim]")
+        return
+    counts = sorted(languages.items(), key=lambda pair: -pair[1])
+    talk.say("languages: " + ", ".join(f"{code or 'cannot be told'} {count:,}" for code, count in counts))
 
 
 def _hoped(target: float) -> float:

@@ -32,17 +32,24 @@ class Cleaning:
 
 
 def clean(
-    task: Task, out: Path, *, mask: bool = False, force: bool = False, progress: Progress = silent
+    task: Task,
+    out: Path,
+    *,
+    mask: bool = False,
+    language: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
 ) -> Cleaning:
     """The training rows that stay to `out`, the others to `<out>.removed.jsonl`; no other file is touched.
 
     Cells are written as they were read (a CSV's as text). With `mask`, every text cell but the id, and but
-    the label of a classification, has its personal data masked, in both files alike.
+    the label of a classification, has its personal data masked, in both files alike. With `language`, rows
+    that are surely in another one go too.
     """
     removed = out.with_name(f"{out.name}.removed.jsonl")
     source = task.data.train
     refuse_to_lose([out, removed], keep=list(files_of(task).values()), force=force)
-    found = survey(task, progress)
+    found = survey(task, progress, language=language)
     masker = Masker() if mask else None
     masked = _masking(masker, found.shape, labelled=task.kind == "classify")
     kept = 0

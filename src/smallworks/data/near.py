@@ -25,7 +25,8 @@ SLACK = 0.2
 """A pair is looked at exactly when its 64 hashes agree within four standard errors of SIMILAR."""
 COMPARED = 4
 """A text is compared exactly with at most so many before it, the likeliest first."""
-CHUNK = 2_000
+CHUNK, CHARACTERS = 2_000, 1_000_000
+"""Texts, and their characters, that are hashed at a time."""
 MARKS = re.compile(r"[.,;:!?…\"'“”‘’«»()]+(?!\d)")
 
 
@@ -82,13 +83,29 @@ def _signatures(texts: Sequence[str], progress: Progress) -> np.ndarray:
     factors = draw.integers(0, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     offsets = draw.integers(0, 2**63, HASHES, dtype=np.uint64)
     found = np.empty((len(texts), HASHES), dtype=np.uint32)
-    for start in range(0, len(texts), CHUNK):
-        hashes, begins = _shingle_hashes(texts[start : start + CHUNK])
+    start = 0
+    for chunk in _chunks(texts):
+        hashes, begins = _shingle_hashes(chunk)
         for number in range(HASHES):
             mixed = (hashes * factors[number] + offsets[number]) >> np.uint64(32)
-            found[start : start + CHUNK, number] = np.minimum.reduceat(mixed, begins)
+            found[start : start + len(chunk), number] = np.minimum.reduceat(mixed, begins)
+        start += len(chunk)
         progress("similar", start, len(texts), "")
     return found
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """All texts in order, so many at a time that their hashes take tens of megabytes."""
+    chunk: list[str] = []
+    characters = 0
+    for text in texts:
+        chunk.append(text)
+        characters += len(text)
+        if len(chunk) == CHUNK or characters >= CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
 def _shingle_hashes(texts: Sequence[str]) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
 from smallworks.data.source import files_of, name_in, no_rows, no_usable_row
 from smallworks.data.split import Part, split, split_groups
 from smallworks.data.survey import Survey, removal_notices, survey
+from smallworks.data.synthetic import read_synthetic
 from smallworks.errors import DataError
 from smallworks.files import hash_file, hash_value
 from smallworks.seams import Progress, silent
@@ -30,7 +31,8 @@ VERSION = 1  # of the reading and splitting rules; part of the fingerprint
 class Splits:
     """A task's rows, ready to use. No text is in two parts; `labels` is empty except for classify.
 
-    `fingerprint` names the files' bytes and everything else that decides which row lands where.
+    `fingerprint` names the files' bytes and everything else that decides which row lands where; it says
+    nothing of the `synthetic` rows, which some candidates are trained on beside `train`.
     """
 
     train: tuple[Example, ...]
@@ -39,6 +41,7 @@ class Splits:
     labels: tuple[str, ...]
     report: DataReport
     fingerprint: str
+    synthetic: tuple[Example, ...] = ()
 
 
 def load(task: Task, progress: Progress = silent) -> Splits:
@@ -85,12 +88,12 @@ class Inspection:
 
 
 def inspect(task: Task, progress: Progress = silent) -> Inspection:
-    """The report with near duplicates, similar rows, doubtful labels and outliers of the training file.
+    """The report with near duplicates, similar and doubtful rows, outliers, languages of the training file.
 
     Raises DataError only for a file that cannot be read.
     """
     report = check(task, progress)
-    found = survey(task, progress)
+    found = survey(task, progress, closer=True)
     closer = {"duplicate", "leak", "conflict"}
     kept = [n for n in report.notices if not (n.code in closer and n.file == found.file)]
     notices = worst_first([*kept, *removal_notices(found), *found.notices])
@@ -135,10 +138,14 @@ def _prepare(task: Task, progress: Progress) -> Splits:
     notices += found
     notices += _look_at_parts(task, rows, names)
     labels = _labels(task, rows)
+    synthetic: tuple[Example, ...] = ()
+    if task.data.synthetic:
+        synthetic, found = read_synthetic(task, task.data.synthetic, rows, labels)
+        notices += found
     progress("data", len(files), len(files), f"{sum(map(len, rows.values()))} rows")
     report = DataReport(
         notices=worst_first(notices),
-        sizes={part: len(examples) for part, examples in rows.items()},
+        sizes={part: len(examples) for part, examples in rows.items()} | _size_of(synthetic),
         classes=Counter(example.output for example in rows["train"]) if task.kind == "classify" else {},
         columns=columns,
     )
@@ -149,7 +156,12 @@ def _prepare(task: Task, progress: Progress) -> Splits:
         labels=labels,
         report=report,
         fingerprint=fingerprint(task),
+        synthetic=synthetic,
     )
+
+
+def _size_of(synthetic: Sequence[Example]) -> dict[str, int]:
+    return {"synthetic": len(synthetic)} if synthetic else {}
 
 
 def _read(task: Task, path: Path) -> tuple[Shape, tuple[Example, ...], list[Notice]]:

@@ -24,6 +24,9 @@ OUTPUTS = (
 )  # fmt: skip
 """Column names that are understood unasked, the likeliest first; case is ignored."""
 
+PROBABILITIES = "teacher_probabilities"
+"""The column of a teacher's probabilities, an object of label → number; read for `classify` alone."""
+
 Cells = Mapping[str, Any]
 
 
@@ -121,17 +124,23 @@ def _not_understood(key: str, known: Sequence[str], names: Sequence[str], file: 
     )
 
 
-def reader(shape: Shape, task: Task) -> Callable[[int, Cells], Example | Problem]:
-    """A function from a numbered raw row to its Example, or to the Problem that it has."""
+def reader(shape: Shape, task: Task, *, labelled: bool = True) -> Callable[[int, Cells], Example | Problem]:
+    """A function from a numbered raw row to its Example, or to the Problem that it has.
+
+    Not `labelled`: the output is left alone, and the Example's is empty.
+    """
+
+    with_shares = labelled and task.kind == "classify"
 
     def read(number: int, cells: Cells) -> Example | Problem:
         try:
             inputs, cell = _turns(cells.get("messages")) if shape.messages else _cells(shape, cells, task)
-            output = _output(cell, task)
+            output = _output(cell, task) if labelled else ""
             _refuse_half_characters(*inputs.values(), output)
+            taught = _probabilities(cells.get(PROBABILITIES)) if with_shares else None
         except Unusable as error:
             return Problem(row=number, what=str(error))
-        if not any(text.strip() for text in inputs.values()) or not output.strip():
+        if not any(text.strip() for text in inputs.values()) or (labelled and not output.strip()):
             return Problem(row=number, what="")
         return Example(
             id=ExampleId(_text(cells.get(shape.id)).strip() if shape.id else ""),
@@ -140,9 +149,40 @@ def reader(shape: Shape, task: Task) -> Callable[[int, Cells], Example | Problem
             tags=_tags(cells.get(shape.tags)) if shape.tags else (),
             row=number,
             group=_text(cells.get(shape.group)).strip() if shape.group else "",
+            probabilities=taught,
         )
 
     return read
+
+
+def shape_without_output(names: Sequence[str], asked: Columns, file: str, *, output: str) -> Shape:
+    """The shape of a file whose rows need no output: its column is the asked or a usual one, or `output`.
+
+    Raises DataError where no column is surely the input.
+    """
+    found = asked.output or _first(names, OUTPUTS) or output
+    return detect([*names, *({found} - set(names))], replace(at_hand(asked, names), output=found), file)
+
+
+def at_hand(asked: Columns, names: Sequence[str]) -> Columns:
+    """The asked columns without those that a teacher's rows may lack: id, tags and group."""
+    absent = {key: None for key in ("id", "tags", "group") if getattr(asked, key) not in names}
+    return replace(asked, **absent)
+
+
+def _probabilities(cell: Any) -> Mapping[str, float] | None:
+    """What a teacher gave the labels; None where it gave nothing."""
+    if cell in (None, ""):
+        return None
+    value = _parsed(cell, f"its {PROBABILITIES}") if isinstance(cell, str) else cell
+    numbers = list(value.values()) if isinstance(value, dict) else []
+    if not numbers or not all(_is_share(number) for number in numbers) or sum(numbers) <= 0:
+        raise Unusable(f"its {PROBABILITIES} are {_text(cell)[:40]}, not an object of label and probability")
+    return {label: float(number) for label, number in value.items()}
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _refuse_half_characters(*texts: str) -> None:

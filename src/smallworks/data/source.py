@@ -63,6 +63,12 @@ def name_in(task: Task, path: Path) -> str:
 
 def shape_of(path: Path, asked: Columns, name: str) -> tuple[Shape, tuple[str, ...]]:
     """How the rows of a file are read, and its column names. Raises DataError for a file without rows."""
+    names = names_of(path)
+    return detect(list(names), asked, name), names
+
+
+def names_of(path: Path) -> tuple[str, ...]:
+    """The column names of a file. Raises DataError for a file without rows."""
     names: dict[str, None] = {}
     for _, cells in read_rows(path):
         names.update(dict.fromkeys(cells))
@@ -70,7 +76,7 @@ def shape_of(path: Path, asked: Columns, name: str) -> tuple[Shape, tuple[str, .
             break  # a table: its first row has every column
     if not names:
         raise no_rows(path)
-    return detect(list(names), asked, name), tuple(names)
+    return tuple(names)
 
 
 def scan(task: Task, path: Path, shape: Shape) -> Iterator[Scanned]:

@@ -1,27 +1,33 @@
 """Go once through a task's rows: which ones to take out and why, which ones to look at, what is personal.
 
-Holds folded texts and numbers, never whole rows, so that a million short rows fit. Writes nothing.
+Holds numbers for each row, and folded texts up to a bound, the rest of them on disk: memory grows with the
+number of rows, not with their length. Writes nothing that stays.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from smallworks.data import personal
+from smallworks.data import glance, personal
+from smallworks.data.glance import Sample
+from smallworks.data.language import detector, known
 from smallworks.data.near import folded, similar
 from smallworks.data.report import Notice, count_rows, name_rows, shorten
 from smallworks.data.shapes import Problem, Shape
+from smallworks.data.shelf import Shelf
 from smallworks.data.source import name_in, no_usable_row, scan, shape_of
 from smallworks.data.split import normalised
 from smallworks.seams import Progress, silent
 from smallworks.types import Example, Task
 
-Reason = Literal["empty", "unreadable", "leak", "identical", "near"]
+Reason = Literal["empty", "unreadable", "language", "leak", "identical", "near"]
 PROGRESS_EVERY = 20_000
+LONGEST_OUTPUT = 100
+"""Characters of an output that are held; a longer one is told apart by its hash."""
 OUTLIER_ROWS = 50
 OUTLIER_FENCE = 3.0
 """Lengths are looked at from so many rows on; 'far out' is 3 interquartile ranges of log length (Tukey)."""
@@ -40,7 +46,10 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What was seen. `notices` are on rows that stay; `personal` counts rows and finds by file and kind."""
+    """What was seen. `notices` are on rows that stay; `personal` counts rows and finds by file and kind.
+
+    `languages` counts the rows of an even sample by their language; None where nothing can tell them.
+    """
 
     file: str
     shape: Shape
@@ -49,14 +58,22 @@ class Survey:
     removals: Mapping[int, Removal]
     notices: tuple[Notice, ...]
     personal: Mapping[str, Mapping[str, Mapping[str, int]]]
+    languages: Mapping[str, int] | None = None
 
 
-def survey(task: Task, progress: Progress = silent) -> Survey:
-    """Look at the training file, and at held-out ones for leaks. Raises DataError for an unreadable file."""
+def survey(
+    task: Task, progress: Progress = silent, *, language: str | None = None, closer: bool = False
+) -> Survey:
+    """Look at the training file, and at held-out ones for leaks. Raises DataError for an unreadable file.
+
+    With `language`, a row that is surely in another one is to be taken out. `closer` also tells of languages
+    and boilerplate, which takes some seconds.
+    """
+    foreign = _foreign(language)
     path = task.data.train
     file = name_in(task, path)
     shape, names = shape_of(path, task.data.columns, file)
-    seen = _Seen()
+    seen, sample = _Seen(), Sample()
     counts: dict[str, dict[str, dict[str, int]]] = {}
     held_out = _held_out(task, counts, progress)
     found: dict[str, dict[str, int]] = counts.setdefault(file, {})
@@ -68,7 +85,11 @@ def survey(task: Task, progress: Progress = silent) -> Survey:
         if isinstance(read, Problem):
             reason: Reason = "unreadable" if read.what else "empty"
             seen.removals[number] = Removal(row=number, reason=reason, what=read.what)
+        elif other := foreign(read.text):
+            seen.removals[number] = Removal(row=number, reason="language", what=other)
         else:
+            if closer:
+                sample.take(number, read.text)
             _count(found, read, task)
             seen.take(read, held_out)
     if all(removal.reason == "empty" for removal in seen.removals.values()) and len(seen.removals) == rows:
@@ -78,6 +99,8 @@ def survey(task: Task, progress: Progress = silent) -> Survey:
     notices = [*seen.conflicts(file)] if judged else []
     notices += _similar(seen, file, suspects=task.kind == "classify", progress=progress)
     notices += _outliers(seen, file)
+    languages, found_languages = glance.languages(sample, file)
+    notices += [*found_languages, *glance.passages(sample, file)]
     return Survey(
         file=file,
         shape=shape,
@@ -86,7 +109,17 @@ def survey(task: Task, progress: Progress = silent) -> Survey:
         removals=seen.removals,
         notices=tuple(notices),
         personal=counts,
+        languages=languages,
     )
+
+
+def _foreign(language: str | None) -> Callable[[str], str]:
+    """A function from a text to the other language that it is surely in, '' for all that stays."""
+    if language is None:
+        return lambda text: ""
+    known(language)
+    detect = detector()
+    return lambda text: "" if (found := detect(text)) == language else found
 
 
 @dataclass
@@ -97,7 +130,8 @@ class _Seen:
     """
 
     removals: dict[int, Removal] = field(default_factory=dict)
-    texts: list[str] = field(default_factory=list)
+    texts: Shelf = field(default_factory=Shelf)
+    folds: array[int] = field(default_factory=lambda: array("q"))
     plain: array[int] = field(default_factory=lambda: array("q"))
     rows: array[int] = field(default_factory=lambda: array("q"))
     outputs: list[str] = field(default_factory=list)
@@ -117,9 +151,10 @@ class _Seen:
             self.removals[row] = removal
             return
         self.texts.append(fold)
+        self.folds.append(hash(fold))
         self.plain.append(hash(normalised(text)))
         self.rows.append(row)
-        self.outputs.append(sys.intern(example.output))
+        self.outputs.append(sys.intern(_mark(example.output)))
         self.lengths.append(len(text))
 
     def _removal(self, row: int, exact: int, near: int) -> Removal | None:
@@ -133,22 +168,28 @@ class _Seen:
 
     def conflicts(self, file: str) -> list[Notice]:
         """The rows that stay and whose text, folded, stands there with another output too."""
-        first: dict[str, str] = {}
-        other: dict[str, str] = {}
-        for text, output in zip(self.texts, self.outputs, strict=True):
-            if first.setdefault(text, output) != output:
-                other.setdefault(text, output)
-        rows = [row for text, row in zip(self.texts, self.rows, strict=True) if text in other]
+        first: dict[int, str] = {}
+        other: dict[int, str] = {}
+        for fold, output in zip(self.folds, self.outputs, strict=True):
+            if first.setdefault(fold, output) != output:
+                other.setdefault(fold, output)
+        rows = [row for fold, row in zip(self.folds, self.rows, strict=True) if fold in other]
         if not rows:
             return []
-        text, said = next(iter(other.items()))
+        fold, said = next(iter(other.items()))
+        text = self.texts[self.folds.index(fold)]
         sentence = (
             f"'{file}' gives {len(other):,} {'text' if len(other) == 1 else 'texts'} different outputs,"
-            f" such as '{shorten(first[text])}' and '{shorten(said)}' for '{shorten(text)}'"
+            f" such as '{shorten(first[fold])}' and '{shorten(said)}' for '{shorten(text)}'"
             f" ({name_rows(rows)}); all were kept."
         )
         fix = "Decide on one output for each text."
         return [Notice.of(rows, "warning", "conflict", sentence, file=file, fix=fix)]
+
+
+def _mark(output: str) -> str:
+    """What tells an output from any other: itself, or for a long one its beginning and its hash."""
+    return output if len(output) <= LONGEST_OUTPUT else f"{output[:LONGEST_OUTPUT]}… {hash(output):x}"
 
 
 def _held_out(

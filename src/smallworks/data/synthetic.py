@@ -1,0 +1,63 @@
+"""Rows that a teacher wrote or labelled: read for training alone, and never what the held-out parts have.
+
+Knows nothing of how they came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from smallworks.data import checks, classes
+from smallworks.data.read import read_rows
+from smallworks.data.report import Notice, name_rows
+from smallworks.data.shapes import Problem, at_hand, detect, reader, with_ids
+from smallworks.data.source import name_in, names_of
+from smallworks.data.split import Part, normalised
+from smallworks.errors import DataError
+from smallworks.types import Example, Task
+
+
+def read_synthetic(
+    task: Task, path: Path, parts: Mapping[Part, Sequence[Example]], labels: Sequence[str]
+) -> tuple[tuple[Example, ...], list[Notice]]:
+    """The rows that may be trained on beside those of the task, and what was seen in the others.
+
+    Rows whose text stands in the test or validation part, or that repeat a training row, are left out.
+    """
+    file = name_in(task, path)
+    names = names_of(path)
+    shape = detect(names, at_hand(task.data.columns, names), file)
+    read = reader(shape, task)
+    parsed = [read(number, cells) for number, cells in read_rows(path)]
+    notices = checks.unusable([row for row in parsed if isinstance(row, Problem)], file)
+    rows: Sequence[Example] = with_ids(row for row in parsed if isinstance(row, Example))
+    wanted = set(parts["train"][0].inputs) if parts["train"] else set()
+    if rows and set(rows[0].inputs) != wanted:
+        raise DataError(
+            f"'{file}' has the inputs {', '.join(rows[0].inputs)}, not {', '.join(sorted(wanted))}.",
+            fix="Give it the columns of the training file, or name them: [data] input.",
+        )
+    if task.schema is not None:
+        notices += checks.schema_violations(rows, task.schema, file)
+    if labels:
+        notices += classes.unlisted_labels(rows, labels, file)
+    for part in ("test", "validation"):
+        rows, found = checks.leaks(rows, parts[part], file=file, other=f"the {part} part")
+        notices += found
+    rows, found = checks.duplicates(rows, file, remove=True)
+    rows, repeated = _unlike(rows, parts["train"], file)
+    return tuple(rows), [*notices, *found, *repeated]
+
+
+def _unlike(
+    rows: Sequence[Example], train: Sequence[Example], file: str
+) -> tuple[Sequence[Example], list[Notice]]:
+    """The rows whose text no training row has: where both do, the task's own row is the one to learn from."""
+    there = {normalised(example.text) for example in train}
+    again = [example.row for example in rows if normalised(example.text) in there]
+    if not again:
+        return rows, []
+    sentence = f"Dropped {len(again):,} of '{file}' whose text a training row has ({name_rows(again)})."
+    notice = Notice.of(again, "info", "duplicate", sentence, file=file, removed=True)
+    return [example for example in rows if normalised(example.text) not in there], [notice]
