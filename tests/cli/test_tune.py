@@ -46,7 +46,7 @@ def test_a_wrong_option_exits_with_2_and_says_which(
 
 
 def test_an_unknown_method_exits_with_2(task: Path) -> None:
-    assert run(["tune", str(task), "--method", "dora"]) == 2
+    assert run(["tune", str(task), "--method", "prefix"]) == 2
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (None, None)])

@@ -74,7 +74,7 @@ def test_a_base_too_large_to_be_tuned_whole_is_refused_with_the_way_out(
 
 
 def test_more_memory_than_is_free_is_refused(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smallworks.tune.estimate.RUNTIME_BYTES", 10**15)
+    monkeypatch.setattr("smallworks.engines.footprint.TRAINING_RUNTIME", 10**15)
     with pytest.raises(SmallworksError, match="GB are free"):
         recipe.preview(shop, Dials())
 
@@ -95,10 +95,12 @@ def test_what_it_takes_is_measured_once_and_a_budget_sets_the_epochs(
 
 @pytest.mark.slow
 def test_the_candidate_is_frozen_and_agrees_with_its_golden_rows(task: Task, tiny_folder: Path) -> None:
-    dials = Dials(method="rslora", epochs=1.0)
-    with recipe.workshop(task, dials, base=str(tiny_folder)) as shop:
-        bundle, weights = recipe.tune(shop, dials)
-    assert bundle.manifest.lineage["method"] == "rslora" and weights.steps == 7
+    with recipe.workshop(task, Dials(method="dora", epochs=1.0), base=str(tiny_folder)) as shop:
+        bundle, weights = recipe.tune(shop, Dials(method="dora", epochs=1.0))
+        assert (weights.part, weights.steps) == ("model", 7)
+    manifest = bundle.manifest
+    assert manifest.lineage["method"] == "dora" and manifest.quantization is None
+    assert (manifest.model, manifest.adapter, manifest.base) == ("model", None, None)
     _, parity = examine.verify(bundle.path)
     assert parity is not None and parity.holds and parity.rows == 24
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,13 @@ def test_baselines_are_fitted_on_everything_but_the_test(shop: Workshop) -> None
 def test_golden_rows_are_spread_over_rows_that_are_not_test_rows(shop: Workshop) -> None:
     chosen = shop._golden_examples()
     assert len(chosen) == 24 and {e.id for e in chosen} <= {e.id for e in shop.fitting}
+
+
+def test_synthetic_rows_are_fitted_by_a_taught_candidate_alone(shop: Workshop) -> None:
+    new = Example(id=ExampleId("new"), inputs={"text": "new"}, output="b", probabilities={"a": 0.4, "b": 0.6})
+    plain = replace(shop, splits=replace(shop.splits, synthetic=(new,)))
+    taught = replace(plain, taught=True)
+    assert plain.synthetic == () and taught.synthetic == (new,)
+    assert plain.data_key == shop.data_key != taught.data_key
+    assert (plain.suffix, taught.suffix) == ("", "+synthetic")
+    assert taught.fitting == plain.fitting == shop.fitting and taught.shuffled == shop.shuffled

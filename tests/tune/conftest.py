@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from smallworks import starter
 from smallworks.prompt import TrainingRow
+from smallworks.seams import silent
 from smallworks.tune import TuneOptions, TuneRequest
 
 END, PAD = 2, 3
@@ -31,15 +34,26 @@ Ask = Callable[..., TuneRequest]
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
+    return _random_llama(tmp_path_factory.mktemp("base"), width=32)
+
+
+@pytest.fixture(scope="session")
+def wide_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The narrowest that nf4 takes."""
+    pytest.importorskip("torch")
+    return _random_llama(tmp_path_factory.mktemp("wide-base"), width=64)
+
+
+def _random_llama(folder: Path, *, width: int) -> Path:
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("base")
     config = LlamaConfig(
         vocab_size=4096,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -76,3 +90,30 @@ def ask(base: Path, tmp_path: Path) -> Ask:
         )
 
     return make
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[TuneRequest], dict[str, Any]]]:
+    """The worker in this process, which has the libraries at hand already: what its child would answer."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    from huggingface_hub import constants
+
+    from smallworks.tune import worker
+    from smallworks.tune.run import in_child, write_rows
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as every child is told
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads, fill = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+
+    def run(request: TuneRequest) -> dict[str, Any]:
+        request.out.mkdir(parents=True)
+        write_rows(request)
+        return worker.main(in_child(request, request.options.learning_rate or 1e-3), silent)
+
+    yield run
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    torch.set_num_threads(threads)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

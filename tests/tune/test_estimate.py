@@ -6,7 +6,7 @@ import pytest
 
 from smallworks.engines import shape
 from smallworks.errors import ModelError
-from smallworks.tune.estimate import estimate, memory, refuse_if_too_large, seconds
+from smallworks.tune.estimate import checkpointed, estimate, memory, refuse_if_too_large, seconds
 
 from .conftest import Ask
 
@@ -32,8 +32,31 @@ def test_activations_grow_with_the_batch_and_shrink_with_checkpointing(ask: Ask)
     assert memory(ask(batch_size=8, gradient_checkpointing=True)).activations < large
 
 
+@pytest.mark.parametrize(("method", "each"), [("lora", 4), ("dora", 4), ("qlora", 0.5156), ("qlora-int8", 1)])
+def test_a_quantised_base_takes_less_where_it_is_linear(ask: Ask, method: str, each: float) -> None:
+    request = ask(method=method)
+    facts = shape.read(request.base)
+    assert 0 < facts.linear < facts.parameters
+    rest = 4 * (facts.parameters - facts.linear)
+    assert memory(request).weights == pytest.approx(rest + each * facts.linear, rel=1e-3)
+
+
+def test_gradient_checkpointing_is_taken_only_where_it_would_not_fit_without(ask: Ask) -> None:
+    request = ask(batch_size=8)
+    needed = memory(request).total
+    assert checkpointed(request, free=needed).options.gradient_checkpointing is False
+    assert checkpointed(request, free=needed - 1).options.gradient_checkpointing is True
+    asked = ask(batch_size=8, gradient_checkpointing=False)
+    assert checkpointed(asked, free=0) is asked
+
+
 def test_time_grows_with_the_epochs(ask: Ask) -> None:
     assert seconds(ask(epochs=20)) > seconds(ask(epochs=1)) > 10
+
+
+def test_gradient_checkpointing_takes_a_third_more_work(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallworks.tune.estimate.flops", lambda *_: 1.0)  # nothing else counts
+    assert seconds(ask(gradient_checkpointing=True)) == pytest.approx(4 / 3 * seconds(ask()), rel=1e-3)
 
 
 def test_a_measured_speed_takes_the_place_of_the_formula(ask: Ask) -> None:
@@ -54,4 +77,7 @@ def test_more_than_the_free_memory_is_refused_with_the_numbers(ask: Ask) -> None
     assert "batch_size=4 with accumulation=2" in refused.value.fix
     with pytest.raises(ModelError) as refused:
         refuse_if_too_large(ask(batch_size=1), free=0)
-    assert "gradient_checkpointing=True" in refused.value.fix
+    assert "--method qlora" in refused.value.fix
+    with pytest.raises(ModelError) as refused:
+        refuse_if_too_large(ask(batch_size=1, gradient_checkpointing=False), free=0)
+    assert "--gradient-checkpointing" in refused.value.fix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smallworks.tune.history import curve, exhausted
+from smallworks.tune.history import curve, deciding, exhausted
 from smallworks.tune.options import Point
 
 
@@ -44,3 +44,15 @@ def test_patience_runs_out_when_nothing_beats_the_best(
     losses: list[float], patience: int, over: bool
 ) -> None:
     assert exhausted([{"step": n, "eval_loss": loss} for n, loss in enumerate(losses)], patience) is over
+
+
+def test_where_there_are_labels_their_loss_decides() -> None:
+    plain, labels = [1.0, 2.0, 3.0, 4.0], [1.0, 0.9, 0.8, 0.7]
+    log = [
+        {"step": n, "eval_loss": loss, "eval_label_loss": label}
+        for n, (loss, label) in enumerate(zip(plain, labels, strict=True))
+    ]
+    assert deciding([{"step": 1, "loss": 3.0}, *log]) == labels
+    assert not exhausted(log, 2)
+    assert exhausted([{**entry, "eval_label_loss": entry["eval_loss"]} for entry in log], 2)
+    assert [point.label_loss for point in curve([{"step": 0, "loss": 5.0}, *log])] == labels

@@ -8,6 +8,7 @@ import pytest
 from smallworks.engines.calibration import apply
 from smallworks.engines.linear import Linear, log_softmax
 from smallworks.errors import DataError
+from smallworks.tune import linear
 from smallworks.tune.linear import C_LINEAR, fit_linear, majority
 from smallworks.types import Choices, Prompt
 
@@ -122,3 +123,47 @@ def test_texts_without_a_single_word_are_refused() -> None:
 def test_the_majority_knows_only_how_often_each_label_occurs() -> None:
     head = majority(["bug", "feature", "question"], ["bug"] * 6 + ["feature"] * 1).head
     assert np.exp(log_softmax(head.margins("anything"))) == pytest.approx([0.7, 0.2, 0.1])
+
+
+def test_a_teachers_certainty_is_the_same_as_a_label() -> None:
+    texts, targets = tickets(120, list(WORDS))
+    plain = fit_linear(texts, targets, labels=list(WORDS)).head
+    certain = [{target: 1.0} for target in targets]
+    sure = fit_linear(texts, targets, labels=list(WORDS), shares=certain).head
+    assert sure.margins(texts[0]) == pytest.approx(plain.margins(texts[0]), abs=1e-4)
+
+
+def test_margins_follow_a_teachers_doubts() -> None:
+    """The squared hinge with weights p and 1 − p is least at 2p − 1: doubt shows where a label hides it."""
+    texts, labels = [f"word{i % 5} common" for i in range(200)], ["a", "b"]
+    doubts = [0.55, 0.65, 0.75, 0.85, 0.95]
+    shares = [{"a": doubts[i % 5], "b": 1 - doubts[i % 5]} for i in range(200)]
+    targets = ["a"] * 199 + ["b"]
+    head = fit_linear([*texts, "other"], [*targets, "b"], labels=labels, shares=[*shares, None]).head
+    margins = [head.margins(f"word{i} common")[0] for i in range(5)]
+    assert margins == sorted(margins) and margins == pytest.approx([2 * p - 1 for p in doubts], abs=0.1)
+
+
+def test_rows_of_a_teacher_are_fitted_and_never_calibrated_on() -> None:
+    texts, targets = tickets(240, list(WORDS))
+    own = fit_linear(texts[:120], targets[:120], labels=list(WORDS))
+    wrong = [list(WORDS)[(list(WORDS).index(target) + 1) % 3] for target in targets[120:]]
+    taught = fit_linear(texts, [*targets[:120], *wrong], labels=list(WORDS), taught=120)
+    assert own.held_out == taught.held_out == 120
+    assert taught.temperature > own.temperature  # it was misled, and its own rows say so
+
+
+def test_of_many_rows_the_validation_rows_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEW_ROWS", 100)
+    words = {"bug": "it crashes on save", "feature": "please add dark mode", "question": "how do I log in"}
+    texts = [f"{text} case {n}" for n in range(150) for text in words.values()]
+    fit = fit_linear(texts, list(words) * 150, labels=tuple(words), validation=120)
+    assert fit.held == tuple(range(330, 450)) and fit.held_out == 120
+    assert fit.said is not None and np.exp(fit.said).sum(axis=1) == pytest.approx(np.ones(120))
+
+
+def test_of_few_rows_every_one_is_held_out_once() -> None:
+    words = {"bug": "it crashes on save", "feature": "please add dark mode"}
+    texts = [f"{text} case {n}" for n in range(20) for text in words.values()]
+    fit = fit_linear(texts, list(words) * 20, labels=tuple(words))
+    assert fit.held == tuple(range(40)) and fit.said is not None and fit.said.shape == (40, 2)

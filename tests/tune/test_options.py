@@ -56,6 +56,7 @@ def test_full_tuning_of_a_wide_model_takes_a_tenth_of_the_rate() -> None:
 def test_both_kinds_of_lora_scale_alike_at_the_usual_rank() -> None:
     rank = TuneOptions(end_id=2, pad_id=3).rank
     assert usual("lora", 100)["alpha"] / rank == usual("rslora", 100)["alpha"] / rank**0.5
+    assert usual("lora", 100) == usual("dora", 100) == usual("qlora", 100)
 
 
 @pytest.mark.parametrize(("rows", "batch", "steps"), [(500, 8, 630), (1900, 8, 714), (1920, 32, 600)])
@@ -77,5 +78,5 @@ def test_the_key_is_that_of_what_fixes_the_adapter(ask: Ask) -> None:
     first = replace(request.train[0], supervised=(True,) * len(request.train[0].ids))
     masked = replace(request, train=(first, *request.train[1:]))
     changed = [masked, ask(seed=1), ask(train=39), ask(validation=7), ask(threads=2), ask(rank=5)]
-    changed.append(ask(method="full"))
+    changed += [ask(method="full"), ask(method="dora"), ask(precision="bfloat16")]
     assert len({request.key(), *(other.key() for other in changed)}) == len(changed) + 1

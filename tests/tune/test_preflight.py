@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from smallworks.errors import DataError, ModelError
+from smallworks.errors import DataError, MissingExtra, ModelError
 from smallworks.prompt import TrainingRow
 from smallworks.tune import TuneRequest
 from smallworks.tune.preflight import preflight
@@ -112,3 +114,29 @@ def test_validation_rows_are_checked_like_the_others(ask: Ask) -> None:
     row = TrainingRow(ids=(5, PAD), supervised=(False, False))
     with pytest.raises(DataError, match="all 1 validation rows"):
         preflight(replace(ask(), validation=(row,)))
+
+
+def test_a_base_too_narrow_for_blocks_of_four_bits_is_refused_with_the_way_out(
+    ask: Ask, wide_base: Path
+) -> None:
+    with pytest.raises(
+        ModelError, match=r"takes 32 numbers and gives \d+; nf4 wants multiples of 64"
+    ) as refused:
+        preflight(ask(method="qlora"))
+    assert "--method qlora-int8" in refused.value.fix
+    preflight(ask(method="qlora-int8"))
+    preflight(replace(ask(method="qlora"), base=wide_base))
+
+
+@pytest.mark.parametrize("method", ["qlora", "qlora-int8"])
+def test_without_bitsandbytes_the_extra_is_named(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else found(name)
+    )
+    with pytest.raises(MissingExtra, match=f"--method {method} needs bitsandbytes") as refused:
+        preflight(ask(method=method))
+    assert refused.value.extra == "quant"
+    preflight(ask(method="dora"))

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from smallworks.engines import adapter as adapters
 from smallworks.engines import shape
 from smallworks.engines.transformers import Transformers
-from smallworks.errors import DataError
+from smallworks.errors import DataError, UserError
 from smallworks.tune import TuneRequest, TuneResult, fit, rehearse
 from smallworks.types import Choices, Prompt
 
@@ -52,6 +52,14 @@ def test_faults_are_refused_before_anything_is_written(ask: Ask) -> None:
     with pytest.raises(DataError):
         fit(replace(request, validation=request.train[:3]))
     assert not request.out.exists()
+
+
+def test_one_of_several_launched_processes_is_refused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="WORLD_SIZE is 2") as refused:
+        fit(ask())
+    assert "without accelerate launch" in refused.value.fix
+    assert not ask().out.exists()
 
 
 @pytest.mark.slow
@@ -184,8 +192,27 @@ def _scale(result: TuneResult) -> float:
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_rehearsal_tells_the_speed_and_leaves_nothing(ask: Ask, method: str) -> None:
     request = ask(method=method)
-    assert rehearse(request, steps=3) > 0
+    assert rehearse(request, steps=3).tokens_per_second > 0
     assert not request.out.exists()
+
+
+@pytest.mark.slow
+def test_who_hears_the_validations_may_end_the_tuning_which_then_goes_on(
+    ask: Ask, undisturbed: TuneResult
+) -> None:
+    heard: list[tuple[int, float]] = []
+
+    def enough(step: int, loss: float) -> None:
+        heard.append((step, loss))
+        if step == 10:
+            raise UserError("Enough.", fix="Go on.")
+
+    with pytest.raises(UserError, match="Enough"):
+        fit(ask(), validated=enough)
+    assert heard == [(p.step, p.val_loss) for p in undisturbed.curve[:2]]
+    result = fit(ask(), validated=lambda step, loss: heard.append((step, loss)))
+    assert result.sha256 == undisturbed.sha256
+    assert {step for step, _ in heard} == {5, 10, 15, 20}
 
 
 @pytest.mark.slow

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rich.table import Table
 from rich.text import Text
 
 import smallworks as sw
@@ -18,6 +20,7 @@ from smallworks.types import Task
 
 if TYPE_CHECKING:
     from smallworks.bundle import Bundle
+    from smallworks.recipes.sweep import Trial
     from smallworks.recipes.tune import Preview, Segment
     from smallworks.recipes.tuning import Tuned
     from smallworks.recipes.workshop import Workshop
@@ -31,11 +34,14 @@ def tune(  # the parameters are the command's options
     task: str,
     /,
     *,
-    method: Literal["lora", "rslora", "full"] = "lora",
+    method: Literal["lora", "rslora", "dora", "qlora", "qlora-int8", "full"] = "lora",
     epochs: float | None = None,
     rank: int | None = None,
     learning_rate: float | None = None,
+    precision: Literal["float32", "bfloat16"] | None = None,
+    gradient_checkpointing: bool | None = None,
     budget: str | None = None,
+    sweep: int | None = None,
     base: str | None = None,
     out: Path | None = None,
     dry_run: bool = False,
@@ -50,15 +56,23 @@ def tune(  # the parameters are the command's options
     task
         The task's folder or task.toml.
     method
-        lora or rslora (an adapter: lm-lora), or full (every weight: lm-full).
+        lora, rslora or dora (an adapter: lm-lora), qlora or qlora-int8 (one over a base that is loaded in
+        4 or 8 bits), or full (every weight: lm-full).
     epochs
         Most passes over the training rows (default: the task's, else 3 to 10 by their number).
     rank
         Rank of the adapter (default: 16).
     learning_rate
         Default: from the method and the width of the base.
+    precision
+        What matrix products are computed in (default: bfloat16 where the machine is faster with it).
+    gradient_checkpointing
+        Less memory, a third more time, the same weights (default: where it would not fit without).
     budget
         Time for the tuning, such as 10m: as many epochs as end within it, at most 10.
+    sweep
+        Search learning rate and rank in so many tunings, judged on the validation rows; what is given is
+        not searched.
     base
         Base language model: a folder or a hub id (default: the task's, else the embedded starter).
     out
@@ -68,34 +82,49 @@ def tune(  # the parameters are the command's options
     json
         One JSON document on stdout.
     """
+    from smallworks.recipes import sweep as trial
     from smallworks.recipes import tune as recipe
     from smallworks.recipes.tuning import Dials
 
     loaded = sw.load_task(task)
     seconds = _seconds(budget, epochs)
-    dials = Dials(method=method, epochs=epochs, rank=rank, learning_rate=learning_rate)
+    dials = Dials(
+        method=method,
+        epochs=epochs,
+        rank=rank,
+        learning_rate=learning_rate,
+        precision=precision,
+        gradient_checkpointing=gradient_checkpointing,
+    )
     if epochs is None and seconds is None:
         dials = replace(dials, epochs=loaded.build.epochs)
+
+    if sweep is not None:
+        trial.check(dials, sweep)
 
     def workshop(progress: Progress) -> AbstractContextManager[Workshop]:
         return recipe.workshop(loaded, dials, base=base, out=out, progress=progress)
 
     made = None
+    trials: tuple[Trial, ...] = ()
     with talk.progress() as progress, workshop(progress) as shop:
         seen, dials = recipe.preview(shop, dials, budget=seconds)
     if not json:
-        show(loaded, seen)
+        show(loaded, seen, sweep or 1)
     if not dry_run:
         with talk.progress() as progress, workshop(progress) as shop:
+            if sweep:
+                trials, dials = trial.sweep(shop, dials, sweep)
             made = recipe.tune(shop, dials)
     if json:
-        talk.print_json(_document(seen, made))
+        talk.print_json({**_document(seen, made), "trials": [asdict(each) for each in trials]})
     elif made:
+        _tabulate(trials)
         _conclude(*made)
 
 
-def show(task: Task, seen: Preview) -> None:
-    """The rows with what is supervised in colour, and what the tuning will take."""
+def show(task: Task, seen: Preview, trials: int = 1) -> None:
+    """The rows with what is supervised in colour, and what the tuning (or each of the `trials`) will take."""
     rank = f", rank {seen.rank}" if seen.rank else ""
     talk.say(
         f"{task.name}: {seen.candidate} ({seen.method}{rank}) on {seen.base}, "
@@ -111,9 +140,11 @@ def show(task: Task, seen: Preview) -> None:
         "rows": f"{seen.train:,} to train on, {seen.validation:,} to validate on; "
         f"{seen.too_long:,} too long and left out ({share:.1%})",
         "plan": f"at most {seen.epochs:g} epochs, {seen.steps:,} steps of {seen.batch_size} rows, "
-        f"learning rate {seen.learning_rate:.1e}",
-        "memory": f"{seen.memory.total / 1e9:.2f} GB of {seen.free_bytes / 1e9:.2f} GB free ({seen.memory})",
-        "time": f"about {_duration(seen.seconds)}, at {seen.tokens_per_second:,.0f} tokens/s over ten steps",
+        f"learning rate {seen.learning_rate:.1e}, matrix products in {seen.precision}",
+        "memory": f"{seen.memory.total / 1e9:.2f} GB of {seen.free_bytes / 1e9:.2f} GB free ({seen.memory}); "
+        f"gradient checkpointing {'on' if seen.gradient_checkpointing else 'off'}",
+        "time": f"about {_duration(seen.seconds)}{f', {trials} times at most' if trials > 1 else ''}, "
+        f"at {seen.tokens_per_second:,.0f} tokens/s over ten steps",
     }
     for name, line in lines.items():
         talk.say(f"{name:<12} {line}")
@@ -131,9 +162,26 @@ def _coloured(row: tuple[Segment, ...]) -> Text:
     return text
 
 
+def _tabulate(trials: Sequence[Trial]) -> None:
+    """The trials of a sweep, the best first, pruned ones last."""
+    if not trials:
+        return
+    table = Table("trial", "learning rate", "rank", "validation loss", "steps", "time", "", box=None)
+    for each in sorted(trials, key=lambda each: (each.state == "pruned", each.loss or 0.0)):
+        rank = str(each.rank) if each.rank else "–"
+        loss = "–" if each.loss is None else f"{each.loss:.3f}"
+        rate = f"{each.learning_rate:.1e}" if each.learning_rate else "–"
+        pruned = "pruned" if each.state == "pruned" else ""
+        taken = _duration(each.seconds)
+        table.add_row(str(each.number), rate, rank, loss, f"{each.steps:,}", taken, pruned)
+    talk.out.print()
+    talk.out.print(table)
+
+
 def _conclude(bundle: Bundle, made: Tuned) -> None:
     loss = f", best validation loss {made.best_val_loss:.3f}" if made.best_val_loss is not None else ""
     talk.say(f"\ntuned   {made.steps:,} steps in {_duration(made.seconds)}{loss}")
+    talk.say(f"forgot  {made.forgetting}")
     talk.say(f"bundle  {bundle.path}")
     talk.remark(f"[dim]next    smallworks evaluate {bundle.path}[/dim]")
 

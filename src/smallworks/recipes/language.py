@@ -71,14 +71,18 @@ def _freeze(shop: Workshop, name: Reference, folder: Path, weights: Tuned | None
     manifest = Manifest(
         task=shop.task.name,
         kind=shop.task.kind,
-        candidate=name,
+        candidate=name + shop.suffix,
         engine="llamacpp" if shop.base.is_gguf else "transformers",
         prompt=spec,
         sampling=_sampling(shop, spec),
         inputs=shop.inputs,
         columns=shop.task.data.columns,
         base=shop.base.pin,
-        lineage={"data": shop.data_key, "rows": len(shop.splits.train), "seed": shop.task.build.seed},
+        lineage={
+            "data": shop.data_key,
+            "rows": len(shop.splits.train + shop.synthetic),
+            "seed": shop.task.build.seed,
+        },
     )
     _carry_words(shop, draft)
     if name == "lm-few":
@@ -95,7 +99,12 @@ def _carry_weights(shop: Workshop, draft: Path, manifest: Manifest, weights: Tun
     assert shop.base is not None
     for file in weights.weights.iterdir():
         files.link_or_copy(file, draft / weights.part / file.name)
-    lineage = {**manifest.lineage, "method": weights.method, "steps": weights.steps}
+    lineage = {
+        **manifest.lineage,
+        "method": weights.method,
+        "steps": weights.steps,
+        "forgetting": str(weights.forgetting),
+    }
     if weights.part == "adapter":
         return replace(manifest, adapter="adapter", lineage=lineage)
     return replace(manifest, model=MODEL, base=None, lineage={**lineage, "base": shop.base.pin.ref})

@@ -19,10 +19,11 @@ from smallworks import files
 from smallworks.data import Splits
 from smallworks.data.report import name_rows
 from smallworks.evaluate.metrics import METRICS
-from smallworks.recipes import figures, picture, reliability
+from smallworks.recipes import curves, figures, mixes, picture, reliability
 from smallworks.recipes.commands import commands, versions
 from smallworks.recipes.evidence import Evidence, gather
 from smallworks.recipes.outlook import chosen_row, ladder, next_best, outlook
+from smallworks.tune.options import Point
 from smallworks.types import Row, Table, Targets, Task
 
 TEMPLATE = "report.html.jinja"
@@ -47,12 +48,18 @@ class Line:
     said: tuple[str, ...]
 
 
-def write_report(task: Task, splits: Splits, table: Table, path: Path) -> None:
+Tunings = Mapping[str, Sequence[Point]]
+"""The validations of each tuned candidate, by its name."""
+
+
+def write_report(
+    task: Task, splits: Splits, table: Table, path: Path, tunings: Tunings | None = None
+) -> None:
     """Write the page of a finished table; it appears whole or not at all."""
-    files.write_text(path, render(task, splits, table, path.parent))
+    files.write_text(path, render(task, splits, table, path.parent, tunings))
 
 
-def render(task: Task, splits: Splits, table: Table, out: Path) -> str:
+def render(task: Task, splits: Splits, table: Table, out: Path, tunings: Tunings | None = None) -> str:
     """The page as text. `out` is the folder of the build, for the commands."""
     chosen = chosen_row(table)
     other = next_best(table, chosen) if chosen else None
@@ -68,7 +75,9 @@ def render(task: Task, splits: Splits, table: Table, out: Path) -> str:
         metric_meaning=METRICS[table.metric].meaning if table.metric in METRICS else "",
         wide=Markup(picture.draw(table, task.targets, width=WIDE[0], height=WIDE[1])),
         narrow=Markup(picture.draw(table, task.targets, width=NARROW[0], height=NARROW[1])),
+        cascades=[(one.name, Markup(mixes.draw(one)), mixes.said(one)) for one in mixes.of_table(table)],
         columns=_columns(table.metric),
+        tunings=_tunings(tunings or {}),
         lines=[_line(row, row.name == table.chosen_name) for row in table.rows if row.metric],
         skipped=[(row, _clip(row.skipped or "not measured")) for row in table.rows if not row.metric],
         rungs=ladder(task, table),
@@ -86,6 +95,15 @@ def render(task: Task, splits: Splits, table: Table, out: Path) -> str:
         test_rows=len(splits.test),
         grouped=next((figures.grouped(r.metric) for r in table.rows if r.metric and r.metric.groups), ""),
     )
+
+
+def _tunings(tunings: Tunings) -> list[tuple[str, Markup, str]]:
+    """Name, picture and sentence of every tuning that was validated more than once."""
+    return [
+        (name, Markup(curves.draw(points)), curves.said(points))
+        for name, points in tunings.items()
+        if len(curves.deciding(points)) == len(points) > 1
+    ]
 
 
 def _environment() -> Environment:

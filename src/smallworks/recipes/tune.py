@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from smallworks import files
 from smallworks import tune as stage
 from smallworks.bundle import Bundle
 from smallworks.engines import shape
+from smallworks.engines.footprint import Memory
 from smallworks.errors import UserError
 from smallworks.prompt import TextTokenizer, TrainingRow
 from smallworks.recipes.build import WORK, Options, prepare, survey
@@ -23,13 +24,27 @@ from smallworks.recipes.plan import reasons
 from smallworks.recipes.tuning import Dials, Tunable, Tuned, reads_of, request_of, tuned
 from smallworks.recipes.workshop import Workshop
 from smallworks.seams import Progress, silent
-from smallworks.tune.estimate import Memory, memory, seconds
-from smallworks.tune.options import MOST_EPOCHS, Method, TuneRequest, learning_rate
+from smallworks.tune.estimate import checkpointed, memory, seconds
+from smallworks.tune.options import (
+    MOST_EPOCHS,
+    Method,
+    Precision,
+    Rehearsal,
+    TuneRequest,
+    learning_rate,
+)
 from smallworks.tune.preflight import preflight
 from smallworks.types import Task
 
 SHOWN_ROWS = 3
-CANDIDATES: dict[Method, Tunable] = {"lora": "lm-lora", "rslora": "lm-lora", "full": "lm-full"}
+CANDIDATES: dict[Method, Tunable] = {
+    "lora": "lm-lora",
+    "rslora": "lm-lora",
+    "dora": "lm-lora",
+    "qlora": "lm-lora",
+    "qlora-int8": "lm-lora",
+    "full": "lm-full",
+}
 """The candidate that each method makes."""
 
 
@@ -64,6 +79,8 @@ class Preview:
     steps: int
     batch_size: int
     learning_rate: float
+    precision: Precision
+    gradient_checkpointing: bool
     memory: Memory
     free_bytes: int
     tokens_per_second: float
@@ -99,9 +116,10 @@ def preview(shop: Workshop, dials: Dials, *, budget: float | None = None) -> tup
     interruption with the same epochs. Raises DataError, ModelError or UserError for what cannot end well.
     """
     request, too_long = request_of(shop, dials, shop.steps.folder)
-    checked = preflight(request)
-    request = checked.request
-    speed = _speed(shop, request)
+    checked, free = preflight(request), psutil.virtual_memory().available
+    request = checkpointed(checked.request, free=free)
+    rehearsed = _rehearsed(shop, request)
+    speed = rehearsed.tokens_per_second
     if budget is not None:
         dials = replace(dials, epochs=epochs_within(request, budget, speed))
         request = replace(request, options=replace(request.options, epochs=dials.epochs))
@@ -124,8 +142,10 @@ def preview(shop: Workshop, dials: Dials, *, budget: float | None = None) -> tup
         steps=options.steps(count),
         batch_size=options.batch_size,
         learning_rate=learning_rate(request),
+        precision=rehearsed.precision,
+        gradient_checkpointing=bool(options.gradient_checkpointing),
         memory=memory(request),
-        free_bytes=psutil.virtual_memory().available,
+        free_bytes=free,
         tokens_per_second=speed,
         seconds=seconds(request, tokens_per_second=speed),
     )
@@ -172,15 +192,16 @@ def _text(shop: Workshop, ids: tuple[int, ...]) -> str:
     return text
 
 
-def _speed(shop: Workshop, request: TuneRequest) -> float:
-    """Tokens a second of ten real steps, measured once for these rows and options."""
-    step = f"rehearse-{request.options.method}"
-    reads = reads_of(shop, replace(request.options, epochs=None, learning_rate=None))
+def _rehearsed(shop: Workshop, request: TuneRequest) -> Rehearsal:
+    """Ten real steps, measured once for these rows and options."""
+    step, options = f"rehearse-{request.options.method}", request.options
+    reads = reads_of(shop, replace(options, epochs=None, learning_rate=None))
+    reads["gradient_checkpointing"] = options.gradient_checkpointing
 
     def work(_: Path) -> dict[str, Any]:
-        return {"tokens_per_second": stage.rehearse(request)}
+        return asdict(stage.rehearse(request))
 
-    return float(shop.steps.run(step, reads, work)["tokens_per_second"])
+    return Rehearsal(**shop.steps.run(step, reads, work))
 
 
 def _check(dials: Dials) -> None:

@@ -12,7 +12,8 @@ from smallworks.prompt import Renderer, TrainingRow
 from smallworks.prompt import tokenizer as tokenizers
 from smallworks.recipes.plan import TUNED
 from smallworks.recipes.workshop import Workshop
-from smallworks.tune.options import Method, TuneOptions, TuneRequest, usual
+from smallworks.tune import Validated
+from smallworks.tune.options import Forgetting, Method, Point, Precision, TuneOptions, TuneRequest, usual
 from smallworks.types import Example, PromptSpec
 
 Tunable = Literal["lm-lora", "lm-full"]
@@ -31,6 +32,8 @@ class Dials:
     epochs: float | None = None
     rank: int | None = None
     learning_rate: float | None = None
+    precision: Precision | None = None
+    gradient_checkpointing: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,8 @@ class Tuned:
     sha256: str
     steps: int
     best_val_loss: float | None
+    forgetting: Forgetting
+    curve: tuple[Point, ...]
     seconds: float
 
 
@@ -51,10 +56,17 @@ def dials_of(shop: Workshop, name: Tunable) -> Dials:
     return Dials(method=TUNED[name], epochs=shop.task.build.epochs)
 
 
-def tuned(shop: Workshop, dials: Dials) -> Tuned:
-    """The weights tuned on the training rows, the loss watched on the validation rows."""
+def step_of(dials: Dials) -> str:
+    return f"tune-{dials.method}"
+
+
+def tuned(shop: Workshop, dials: Dials, *, validated: Validated | None = None) -> Tuned:
+    """The weights tuned on the training rows, the loss watched on the validation rows.
+
+    `validated` hears every validation; what it raises ends the tuning, which can be resumed.
+    """
     assert shop.base is not None
-    step = f"tune-{dials.method}"
+    step = step_of(dials)
     options = options_of(shop, dials)
     reads = reads_of(shop, options)
 
@@ -63,12 +75,13 @@ def tuned(shop: Workshop, dials: Dials) -> Tuned:
 
     def work(folder: Path) -> dict[str, Any]:
         request, dropped = request_of(shop, dials, folder / FOLDER)
-        result = tune.fit(request, progress=relay)
+        result = tune.fit(request, progress=relay, validated=validated)
         return {
             "sha256": result.sha256,
             "steps": result.steps,
             "best_val_loss": result.best_val_loss,
-            "curve": [[p.step, p.train_loss, p.val_loss] for p in result.curve],
+            "curve": [asdict(point) for point in result.curve],
+            "forgetting": asdict(result.forgetting),
             "seconds": result.seconds,
             "too_long": dropped,
         }
@@ -78,6 +91,8 @@ def tuned(shop: Workshop, dials: Dials) -> Tuned:
         weights=shop.steps.folder_of(step, reads) / FOLDER / options.part,
         part=options.part,
         method=dials.method,
+        forgetting=Forgetting(**result["forgetting"]),
+        curve=tuple(Point(**point) for point in result["curve"]),
         **{name: result[name] for name in ("sha256", "steps", "best_val_loss", "seconds")},
     )
 
@@ -89,7 +104,7 @@ def reads_of(shop: Workshop, options: TuneOptions) -> dict[str, Any]:
         "data": shop.data_key,
         "base": shop.base.pin.sha256,
         "task": shop.wording,
-        "options": asdict(options),
+        "options": options.fixing(),
     }
 
 
@@ -97,7 +112,7 @@ def request_of(shop: Workshop, dials: Dials, out: Path) -> tuple[TuneRequest, in
     """What `tune.fit` is asked for, and how many training rows are too long for it."""
     assert shop.base is not None
     options, renderer = options_of(shop, dials), renderer_of(shop)
-    train, dropped = _rows(renderer, shop.splits.train, options.max_length)
+    train, dropped = _rows(renderer, shop.splits.train + shop.synthetic, options.max_length)
     validation, _ = _rows(renderer, shop.splits.validation, options.max_length)
     request = TuneRequest(base=shop.base.path, out=out, train=train, validation=validation, options=options)
     return request, dropped
@@ -105,7 +120,7 @@ def request_of(shop: Workshop, dials: Dials, out: Path) -> tuple[TuneRequest, in
 
 def options_of(shop: Workshop, dials: Dials) -> TuneOptions:
     assert shop.base is not None
-    stop_ids = renderer_of(shop).stop_ids
+    stop_ids, choices = renderer_of(shop).stop_ids, spec_of(shop).choices
     asked = {"rank": dials.rank} if dials.rank else {}
     return TuneOptions(
         end_id=stop_ids[0],
@@ -113,10 +128,13 @@ def options_of(shop: Workshop, dials: Dials) -> TuneOptions:
         method=dials.method,
         epochs=None if dials.epochs is None else float(dials.epochs),
         learning_rate=dials.learning_rate,
+        precision=dials.precision,
+        gradient_checkpointing=dials.gradient_checkpointing,
         seed=shop.task.build.seed,
         max_length=min(shop.words.context, LONGEST_ROW),
         threads=threads_for(shop.base.path),
-        **{**usual(dials.method, len(shop.splits.train)), **asked},
+        codes=choices.ids if choices else (),
+        **{**usual(dials.method, len(shop.splits.train) + len(shop.synthetic)), **asked},
     )
 
 

@@ -25,12 +25,16 @@ from smallworks.seams import Progress
 from smallworks.types import Example, PromptSpec, Task
 
 GOLDEN_ROWS = 24
+SYNTHETIC = "+synthetic"
 UNLABELLED_ROWS = 96
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """`base` and `embedder` are None where a build needs none; candidates that do are then skipped."""
+    """`base` and `embedder` are None where a build needs none; candidates that do are then skipped.
+
+    `taught`: the synthetic rows are trained on too. They are never validated on, and no golden row is one.
+    """
 
     task: Task
     splits: Splits
@@ -39,11 +43,25 @@ class Workshop:
     progress: Progress
     base: BaseModel | None = None
     embedder: Path | None = None
+    taught: bool = False
 
     @cached_property
     def data_key(self) -> str:
         """Changes whenever a row of any split does."""
-        return self.splits.fingerprint
+        if not self.taught:
+            return self.splits.fingerprint
+        rows = [[e.text, e.output, e.probabilities] for e in self.splits.synthetic]
+        return files.hash_value([self.splits.fingerprint, rows])
+
+    @property
+    def suffix(self) -> str:
+        """What is added to the names of candidates that learn from synthetic rows too."""
+        return SYNTHETIC if self.taught else ""
+
+    @property
+    def synthetic(self) -> tuple[Example, ...]:
+        """Rows to fit and to tune on beside `train`; empty for a candidate without them."""
+        return self.splits.synthetic if self.taught else ()
 
     @cached_property
     def words(self) -> Words:
@@ -130,7 +148,7 @@ class Workshop:
                 "validation": self.write_rows("validation", self.splits.validation),
                 "unlabelled": [e.text for e in self.shuffled[:UNLABELLED_ROWS]] if unlabelled else [],
                 "calibrate": manifest.engine not in ("linear", "onnx"),
-                "golden": [dict(e.inputs) for e in self._golden_examples()],
+                "golden": [dict(e.inputs) for e in self.golden_examples()],
             },
             draft.parent,
         )
@@ -139,6 +157,6 @@ class Workshop:
             manifest = replace(manifest, calibration=read_calibration(fitted["calibration"]))
         return freeze(draft, manifest, into=self.bundles)
 
-    def _golden_examples(self) -> list[Example]:
+    def golden_examples(self) -> list[Example]:
         """Rows of train by the order of their hashes: golden rows are never test rows."""
         return list(self.shuffled[:GOLDEN_ROWS])

@@ -1,13 +1,13 @@
 """Fit the linear and fused candidates: LinearSVC over TF-IDF n-grams, margins turned into probabilities.
 
 Temperature and curve come from rows that the fit did not see (a held-out tenth, or five folds when rows are
-few); the head that is kept is fitted on every row. Knows no files and no encoder: embeddings come in as
-an array.
+few); the head that is kept is fitted on every row. A row with a teacher's probabilities counts for each label
+by its share. Knows no files and no encoder: embeddings come in as an array.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +24,32 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 FEW_ROWS = 2_000
+LEAST_HELD = 100
+"""Validation rows that are enough to calibrate on."""
 EMBEDDING_WEIGHT = 2.0
 C_LINEAR = 1.0
 C_FUSED = 0.3
+LEAST_SHARE = 0.01
+"""A label that a teacher gave less than this does not count: each one is another row to fit."""
+Shares = Sequence[Mapping[str, float] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit:
-    """The fitted head and the calibration of its margins; `held_out` says on how many rows that was set."""
+    """The fitted head and the calibration of its margins, set on the rows `held` [n] that a fit did not see.
+
+    `said` [n, labels] are the calibrated log-probabilities that such fits gave to those rows.
+    """
 
     head: LinearHead
     temperature: float = 1.0
     isotonic: Curve = ()
-    held_out: int = 0
+    held: tuple[int, ...] = ()
+    said: np.ndarray | None = None
+
+    @property
+    def held_out(self) -> int:
+        return len(self.held)
 
 
 def majority(labels: Sequence[str], targets: Sequence[str]) -> LinearFit:
@@ -52,10 +65,18 @@ def fit_linear(
     *,
     labels: Sequence[str],
     embeddings: np.ndarray | None = None,
+    shares: Shares = (),
+    taught: int = 0,
+    validation: int = 0,
     seed: int = 0,
     progress: Progress = silent,
 ) -> LinearFit:
-    """Fit on rows of text (and unit embeddings [n, d] when fused). Raises DataError for one label."""
+    """Fit on rows of text (and unit embeddings [n, d] when fused). Raises DataError for one label.
+
+    `shares[i]` is what a teacher gave the labels of row i, None where nothing. The last `taught` rows come
+    from a teacher: probabilities are never calibrated on them. The last `validation` rows before those are
+    the ones held out where rows are many.
+    """
     if len(set(targets)) < 2:
         raise DataError(
             f"All {len(targets)} training rows have the label '{targets[0]}'.",
@@ -65,27 +86,35 @@ def fit_linear(
     y = np.array([index[t] for t in targets])
     c = C_LINEAR if embeddings is None else C_FUSED
     margins, seen = np.zeros((len(y), len(labels))), np.zeros(len(y), bool)
-    parts = _parts(y, seed)
+    soft = [_soft(given, index) for given in shares] or [None] * len(y)
+    own = len(y) - taught
+    parts = [(np.r_[fitted, own : len(y)], held) for fitted, held in _parts(y[:own], seed, validation)]
     for done, (fit_rows, held_rows) in enumerate(parts):
         progress("fit", done, len(parts) + 1, "calibration")
-        head = _fit(_pick(texts, fit_rows), y[fit_rows], labels, _rows(embeddings, fit_rows), c, seed)
+        some = [soft[i] for i in fit_rows]
+        head = fit_head(
+            _pick(texts, fit_rows), y[fit_rows], some, labels, _rows(embeddings, fit_rows), c, seed
+        )
         for i in held_rows:
             margins[i] = head.margins(texts[i], None if embeddings is None else embeddings[i])
         seen[held_rows] = True
     progress("fit", len(parts), len(parts) + 1, "all rows")
-    head = _fit(texts, y, labels, embeddings, c, seed)
-    return _calibrated(head, log_softmax(margins[seen]), y[seen]) if seen.any() else LinearFit(head=head)
+    head = fit_head(texts, y, soft, labels, embeddings, c, seed)
+    return _calibrated(head, log_softmax(margins), y, seen) if seen.any() else LinearFit(head=head)
 
 
-def _calibrated(head: LinearHead, logp: np.ndarray, targets: np.ndarray) -> LinearFit:
-    """`logp` [n, labels] and `targets` [n] of rows that their fit did not see."""
-    temperature, curve = calibration.fit(logp, targets)
-    return LinearFit(head=head, temperature=temperature, isotonic=curve, held_out=len(targets))
+def _calibrated(head: LinearHead, logp: np.ndarray, targets: np.ndarray, seen: np.ndarray) -> LinearFit:
+    """`logp` [n, labels] and `targets` [n]; `seen` [n] tells the rows that their fit did not see."""
+    temperature, curve = calibration.fit(logp[seen], targets[seen])
+    said = calibration.apply(logp[seen], temperature=temperature, isotonic=curve)
+    held = tuple(np.flatnonzero(seen).tolist())
+    return LinearFit(head=head, temperature=temperature, isotonic=curve, held=held, said=said)
 
 
-def _fit(
+def fit_head(
     texts: Sequence[str],
     y: np.ndarray,
+    soft: Sequence[np.ndarray | None],
     labels: Sequence[str],
     embeddings: np.ndarray | None,
     c: float,
@@ -106,12 +135,43 @@ def _fit(
             f"The {len(texts)} training texts hold no word of two or more letters to learn from.",
             fix="Check that [data] input names the column of the text.",
         )
-    model = LinearSVC(C=c, random_state=seed).fit(features, y)
+    rows, targets, weights = _weighted(y, soft)
+    model = LinearSVC(C=c, random_state=seed).fit(features[rows], targets, sample_weight=weights)
     weights, intercept = _spread(model.coef_, model.intercept_, model.classes_, len(labels))
     edges = np.cumsum([m.shape[1] for m in matrices])[:-1]
     split = np.split(weights.T.astype(np.float32), edges)
     embedded = None if embeddings is None else EMBEDDING_WEIGHT * split[-1]
     return LinearHead(tuple(labels), blocks, tuple(split[: len(blocks)]), intercept, embedded)
+
+
+def _soft(given: Mapping[str, float] | None, index: Mapping[str, int]) -> np.ndarray | None:
+    """A teacher's probabilities as shares [labels] that sum to 1; those below LEAST_SHARE are left out."""
+    if not given:
+        return None
+    shares = np.zeros(len(index))
+    for label, share in given.items():
+        if label in index and share >= LEAST_SHARE:
+            shares[index[label]] = share
+    total = shares.sum()
+    return shares / total if total > 0 else None
+
+
+def _weighted(
+    y: np.ndarray, soft: Sequence[np.ndarray | None]
+) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray | None]:
+    """Which row stands for which label with what weight: once for each label that a teacher thought of.
+
+    The squared hinge, weighted so, is least at the margin 2p − 1: it learns probabilities, not only labels.
+    """
+    if all(shares is None for shares in soft):
+        return slice(None), y, None
+    rows, targets, weights = [], [], []
+    for row, shares in enumerate(soft):
+        for label in [y[row]] if shares is None else np.flatnonzero(shares):
+            rows.append(row)
+            targets.append(label)
+            weights.append(1.0 if shares is None else shares[label])
+    return np.array(rows), np.array(targets), np.array(weights)
 
 
 def _spread(coefficients: np.ndarray, intercept: np.ndarray, classes: np.ndarray, labels: int) -> Any:
@@ -132,8 +192,8 @@ def _matrix(texts: Sequence[str], block: Block) -> csr_matrix:
     return csr_matrix((np.concatenate([w for _, w in rows]), columns, pointers), (len(texts), len(block.idf)))
 
 
-def _parts(y: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(fit rows, held-out rows): five stratified folds when rows are few, else one held-out tenth.
+def _parts(y: np.ndarray, seed: int, validation: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(fit rows, held-out rows): five stratified folds of few rows; of many the validation rows, or a tenth.
 
     The only row of a label is always fitted: held out, it could not be answered at all.
     """
@@ -145,6 +205,10 @@ def _parts(y: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     if len(common) < 2:
         return []
     splitter: Any
+    if len(rows) > FEW_ROWS and LEAST_HELD <= validation < len(y) / 2:
+        at = np.arange(len(y))
+        held_out = (at >= len(y) - validation) & (counts[y] > 1)
+        return [(at[~held_out], at[held_out])]
     if len(rows) > FEW_ROWS:
         held = max(len(rows) // 10, len(common))
         splitter = StratifiedShuffleSplit(1, test_size=held, random_state=seed)

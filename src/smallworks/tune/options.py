@@ -12,7 +12,10 @@ from smallworks import files
 from smallworks.engines import shape
 from smallworks.prompt import TrainingRow
 
-Method = Literal["lora", "rslora", "full"]
+Method = Literal["lora", "rslora", "dora", "qlora", "qlora-int8", "full"]
+Precision = Literal["float32", "bfloat16"]
+QUANTIZED: Mapping[Method, Literal["nf4", "int8"]] = {"qlora": "nf4", "qlora-int8": "int8"}
+"""The methods that load the base quantised while its adapter is tuned, and in what."""
 ENOUGH_STEPS = 600
 """Steps that the narrow rate needs: macro-F1 on the sample tickets 0.457 with 189, 0.504 with 630."""
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 10
@@ -22,11 +25,11 @@ SMALL_BATCH, LARGE_BATCH = 8, 32
 def usual(method: Method, rows: int) -> dict[str, Any]:
     """What `rate()` wants beside it, for so many training rows.
 
-    At rank 16 the two kinds of LoRA scale alike: 32 / 16 = 8 / √16. Full tuning takes large batches where
+    At rank 16 every kind of LoRA scales alike: 32 / 16 = 8 / √16. Full tuning takes large batches where
     ENOUGH_STEPS of them are left, and else small ones.
     """
     if method != "full":
-        return {"alpha": 32 if method == "lora" else 8, "batch_size": SMALL_BATCH}
+        return {"alpha": 8 if method == "rslora" else 32, "batch_size": SMALL_BATCH}
     many = rows * MOST_EPOCHS >= LARGE_BATCH * ENOUGH_STEPS
     batch = LARGE_BATCH if many else SMALL_BATCH
     return {"batch_size": batch, "weight_decay": 0.05, "beta2": 0.98}
@@ -41,12 +44,22 @@ def enough_epochs(steps_per_epoch: int) -> float:
 class TuneOptions:
     """How to tune. `end_id` is the end-of-turn token that every answer must end on; `pad_id` fills batches.
 
-    `method` says what is trained: a LoRA of this `rank` scaled by alpha / rank (rslora: alpha / √rank), or
-    with 'full' every weight. `learning_rate` None follows `rate()`, which wants `usual()`; `epochs` None
+    `method` says what is trained: a LoRA of this `rank` scaled by alpha / rank (rslora: alpha / √rank; dora:
+    with a length for every output), over the base as it is or (`QUANTIZED`) loaded in fewer bits; or with
+    'full' every weight. `learning_rate` None follows `rate()`, which wants `usual()`; `epochs` None
     follows `epochs_for()`. `threads` belongs to the lineage: sums in another order give other weights.
+
     `patience` counts validations without a better loss; 0 never stops. Between two of them are at least
     `least_interval` steps: few rows make short epochs and few validation rows, whose loss jumps about, and
     patience would end the tuning while it still warms up.
+
+    `precision` is that of the matrix products; what is trained stays in float32. None is bfloat16 where the
+    machine is faster with it (`weights.precision_for`). `gradient_checkpointing` computes again what the
+    backward pass needs instead of keeping it: the same bytes, less memory, a third more time; None takes it
+    where the memory would not be free without.
+
+    `codes` are the token ids that stand for a closed set of labels. With them validations are compared by
+    the loss of the labels at its best temperature (`history.LABEL_LOSS`), else by that of all tokens.
     """
 
     end_id: int
@@ -69,7 +82,9 @@ class TuneOptions:
     least_interval: int = 20
     seed: int = 0
     threads: int = 1
-    gradient_checkpointing: bool = False
+    precision: Precision | None = None
+    gradient_checkpointing: bool | None = None
+    codes: tuple[int, ...] = ()
 
     def steps_per_epoch(self, rows: int) -> int:
         return math.ceil(math.ceil(rows / self.batch_size) / self.accumulation)
@@ -90,8 +105,14 @@ class TuneOptions:
 
     @property
     def part(self) -> Literal["adapter", "model"]:
-        """What the tuning makes, and the name of its folder."""
-        return "model" if self.method == "full" else "adapter"
+        """What the tuning makes, and the name of its folder: DoRA is more than an adapter's plain formula."""
+        return "model" if self.method in ("full", "dora") else "adapter"
+
+    def fixing(self) -> dict[str, Any]:
+        """The options that fix the weights: gradient checkpointing changes none of their bytes."""
+        options = asdict(self)
+        del options["gradient_checkpointing"]
+        return options
 
 
 WEIGHTS = {"adapter": "adapter_model.safetensors", "model": "model.safetensors"}
@@ -112,7 +133,7 @@ class TuneRequest:
         """Hash of everything that fixes the weights: the base's bytes, the rows, the options."""
         base = {file.name: files.hash_file(file) for file in shape.weight_files(self.base)}
         rows = [[asdict(row) for row in part] for part in (self.train, self.validation)]
-        return files.hash_value({"base": base, "rows": rows, "options": asdict(self.options)})
+        return files.hash_value({"base": base, "rows": rows, "options": self.options.fixing()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +145,48 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What the first steps showed: tokens a second, and the precision that the machine took."""
+
+    tokens_per_second: float
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
 class Point:
-    """One validation on the way: mean train loss since the last one, and loss on the held-out rows."""
+    """One validation on the way: mean train loss since the last one, and loss on the held-out rows.
+
+    `label_loss` is that of the labels alone, nats a row at the temperature that fits these rows best.
+    """
 
     step: int
     train_loss: float
     val_loss: float | None
+    label_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetting:
+    """Nats a token before and after, on general text and on what the base itself says."""
+
+    general_before: float
+    general_after: float
+    own_before: float
+    own_after: float
+
+    def __str__(self) -> str:
+        return (
+            f"general text {self.general_before:.2f} → {self.general_after:.2f} nats a token, "
+            f"the base's own answers {self.own_before:.2f} → {self.own_after:.2f}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneResult:
     """A finished tuning. `weights` is the folder of the adapter or the whole model, `sha256` its tensors'.
 
-    Losses are nats per supervised token; `tokens_per_second` counts the prompt too. `seconds` and
+    Losses are nats per supervised token, `best_val_loss` is that of the validation that decided, nats a row
+    where labels did; `tokens_per_second` counts the prompt too. `seconds` and
     `peak_memory_bytes` are those of the last child process, to stand beside `estimate`; `resumed` says
     that earlier ones did a part.
     """
@@ -155,7 +205,10 @@ class TuneResult:
     seconds: float
     peak_memory_bytes: int
     estimate: Cost
+    forgetting: Forgetting
     threads: int
+    precision: Precision
+    gradient_checkpointing: bool
     resumed: bool = False
     stopped_early: bool = False
 
@@ -168,6 +221,7 @@ def from_json(raw: Mapping[str, Any], *, out: Path) -> TuneResult:
             "weights": out / raw["weights"],
             "curve": tuple(Point(**point) for point in raw["curve"]),
             "estimate": Cost(**raw["estimate"]),
+            "forgetting": Forgetting(**raw["forgetting"]),
         }
     )
 

@@ -6,17 +6,22 @@ mask, a stop token that is never learned, padding that masks it, answers cut off
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smallworks.engines import shape
-from smallworks.errors import DataError, ModelError
+from smallworks.errors import DataError, MissingExtra, ModelError
 from smallworks.prompt import TextTokenizer, TrainingRow
-from smallworks.tune.options import TuneOptions, TuneRequest
+from smallworks.tune.options import QUANTIZED, TuneOptions, TuneRequest
 
 MOST_TOO_LONG = 0.05
 """Share of rows over the length limit above which a tuning is refused; below it they are left out."""
+
+
+NF4_BLOCK, CPU_BLOCK = 64, 32
+"""Weights that share a scale in nf4; outputs that bitsandbytes computes together on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,7 @@ def preflight(request: TuneRequest) -> Preflight:
     if not request.train:
         raise DataError("There are no training rows.", fix="Give at least one row.")
     options, facts = request.options, shape.read(request.base)
+    _quantizable(request.base, options)
     _padding(request.base, options, facts.vocab)
     for name, rows in (("training", request.train), ("validation", request.validation)):
         _supervision(name, rows)
@@ -51,6 +57,22 @@ def preflight(request: TuneRequest) -> Preflight:
         longest=max(len(row.ids) for row in train),
         too_long=len(request.train) + len(request.validation) - len(train) - len(validation),
     )
+
+
+def _quantizable(base: Path, options: TuneOptions) -> None:
+    """Whether bitsandbytes is there and can hold this base: a row of weights is whole blocks in nf4."""
+    bits = QUANTIZED.get(options.method)
+    if bits is None:
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtra("bitsandbytes", extra="quant", wanted_for=f"Tuning with --method {options.method}")
+    for name, (outputs, inputs) in shape.linears(base).items():
+        if bits == "nf4" and (inputs % NF4_BLOCK or outputs % CPU_BLOCK):
+            raise ModelError(
+                f"'{name}' of '{base}' takes {inputs} numbers and gives {outputs}; nf4 wants multiples of "
+                f"{NF4_BLOCK} and {CPU_BLOCK}.",
+                fix="Take --method qlora-int8, or lora: a base this narrow needs no quantising.",
+            )
 
 
 def _padding(base: Path, options: TuneOptions, vocab: int) -> None:

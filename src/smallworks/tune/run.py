@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,16 +12,25 @@ from typing import Any
 
 import psutil
 
-from smallworks import child, files
+from smallworks import child, files, settings
+from smallworks.errors import UserError
 from smallworks.seams import Progress, silent
 from smallworks.tune import options as values
-from smallworks.tune.estimate import estimate, refuse_if_too_large
-from smallworks.tune.options import TuneRequest, TuneResult
+from smallworks.tune.estimate import checkpointed, estimate, refuse_if_too_large
+from smallworks.tune.options import Rehearsal, TuneRequest, TuneResult
 from smallworks.tune.preflight import preflight
 
+VALIDATED = "validated"
+"""The name under which the child tells a validation: the step, and the loss that decides as its note."""
+Validated = Callable[[int, float], None]
 
-def fit(request: TuneRequest, progress: Progress = silent) -> TuneResult:
+
+def fit(
+    request: TuneRequest, progress: Progress = silent, *, validated: Validated | None = None
+) -> TuneResult:
     """The tuned weights of this request. The same request in the same folder goes on where it stopped.
+
+    `validated` hears the step and the loss of every validation, and may raise to end the tuning.
 
     Raises DataError or ModelError before any time is spent, ChildError when the training dies; then
     the same call resumes from the last checkpoint and ends with the same bytes.
@@ -29,13 +39,12 @@ def fit(request: TuneRequest, progress: Progress = silent) -> TuneResult:
     if (done := finished(request, key)) is not None:
         return done
     checked = preflight(request)
-    request = checked.request
-    refuse_if_too_large(request, free=psutil.virtual_memory().available)
+    request = _fitting(checked.request)
     expected = estimate(request)
     rate = values.learning_rate(request)
     _prepare(request, key)
     start = time.perf_counter()
-    measured = _train(request, rate, progress)
+    measured = _train(request, rate, _split(progress, validated))
     result = {
         **measured,
         "key": key,
@@ -46,6 +55,7 @@ def fit(request: TuneRequest, progress: Progress = silent) -> TuneResult:
         "seconds": time.perf_counter() - start,
         "estimate": asdict(expected),
         "threads": request.options.threads,
+        "gradient_checkpointing": request.options.gradient_checkpointing,
     }
     files.write_json(request.out / "result.json", result)
     for part in ("checkpoints", "train.jsonl", "validation.jsonl"):
@@ -65,36 +75,67 @@ def finished(request: TuneRequest, key: str | None = None) -> TuneResult | None:
     return result if weights.is_file() and files.hash_file(weights) == result.sha256 else None
 
 
-def rehearse(request: TuneRequest, *, steps: int = 10, progress: Progress = silent) -> float:
-    """Tokens a second over the first steps of this request, truly trained and thrown away.
+def rehearse(request: TuneRequest, *, steps: int = 10, progress: Progress = silent) -> Rehearsal:
+    """The speed of the first steps of this request, truly trained and thrown away.
 
     Takes the start of a training process beside the steps. Raises what `fit` raises.
     """
-    request = preflight(request).request
-    refuse_if_too_large(request, free=psutil.virtual_memory().available)
+    request = _fitting(preflight(request).request)
     count = steps * request.options.batch_size * request.options.accumulation
     spread = request.train[:: max(1, len(request.train) // count)][:count]
     few = replace(request.options, epochs=1, patience=0)
     with TemporaryDirectory(prefix="smallworks-") as scratch:
         short = replace(request, out=Path(scratch), train=spread, validation=(), options=few)
-        _write_rows(short)
-        measured = _train(short, values.learning_rate(request), progress, rehearsal=True)
-    return float(measured["tokens_per_second"])
+        write_rows(short)
+        measured = _train(short, values.learning_rate(request), _split(progress, None), rehearsal=True)
+    return Rehearsal(tokens_per_second=measured["tokens_per_second"], precision=measured["precision"])
+
+
+def _split(progress: Progress, validated: Validated | None) -> Progress:
+    def relay(step: str, done: float, total: float, note: str) -> None:
+        if step != VALIDATED:
+            progress(step, done, total, note)
+        elif validated:
+            validated(int(done), float(note))
+
+    return relay
+
+
+def _fitting(request: TuneRequest) -> TuneRequest:
+    """The request as it fits into what is free. Raises ModelError where it does not.
+
+    Raises UserError in one of several processes that were started together: each would tune the same.
+    """
+    if (count := settings.ranks()) > 1:
+        raise UserError(
+            f"WORLD_SIZE is {count}: a distributed launcher started {count} processes, and each would tune "
+            "the same candidate.",
+            fix="Start smallworks without accelerate launch or torchrun: one tuning runs on one GPU.",
+        )
+    free = psutil.virtual_memory().available
+    request = checkpointed(request, free=free)
+    refuse_if_too_large(request, free=free)
+    return request
 
 
 def _train(request: TuneRequest, rate: float, progress: Progress, *, rehearsal: bool = False) -> Any:
     return child.run(
         "smallworks.tune.worker",
-        {
-            "base": str(request.base.resolve()),
-            "out": str(request.out.resolve()),
-            "options": asdict(request.options),
-            "learning_rate": rate,
-            "rehearsal": rehearsal,
-        },
+        in_child(request, rate, rehearsal=rehearsal),
         progress=progress,
         log=request.out / "log.txt",
     )
+
+
+def in_child(request: TuneRequest, rate: float, *, rehearsal: bool = False) -> dict[str, Any]:
+    """What the worker is asked; the rows lie beside it on the disk."""
+    return {
+        "base": str(request.base.resolve()),
+        "out": str(request.out.resolve()),
+        "options": asdict(request.options),
+        "learning_rate": rate,
+        "rehearsal": rehearsal,
+    }
 
 
 def _tensors(request: TuneRequest) -> Path:
@@ -108,13 +149,14 @@ def _prepare(request: TuneRequest, key: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / "key.txt"
     if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != key:
-        for part in ("checkpoints", "adapter", "model", "result.json", "log.txt"):
+        for part in ("checkpoints", "adapter", "model", "tensorboard", "result.json", "log.txt"):
             _remove(request, part)
     files.write_text(stamp, key + "\n")
-    _write_rows(request)
+    write_rows(request)
 
 
-def _write_rows(request: TuneRequest) -> None:
+def write_rows(request: TuneRequest) -> None:
+    """The rows as the worker reads them."""
     for name, rows in (("train", request.train), ("validation", request.validation)):
         files.write_jsonl(request.out / f"{name}.jsonl", map(asdict, rows))
 

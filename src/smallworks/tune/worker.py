@@ -6,6 +6,8 @@ The seed, the thread count and the rows fix every bit of what is tuned, also acr
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import signal
 import sys
 import time
@@ -18,22 +20,21 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+from trl import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from smallworks import child, files
-from smallworks.engines import shape
-from smallworks.engines.transformers import resolve
 from smallworks.prompt.tokenizer import TextTokenizer
 from smallworks.seams import Progress
-from smallworks.tune import checkpoints, history
-from smallworks.tune.options import WEIGHTS, TuneOptions
+from smallworks.tune import checkpoints, forgetting, history, weights
+from smallworks.tune.options import TuneOptions
 from smallworks.tune.order import Order
+from smallworks.tune.prefix import IGNORED
+from smallworks.tune.run import VALIDATED
+from smallworks.tune.trainer import Trainer
 
 STEP = "tune"
-IGNORED = -100
-"""The label of a token outside the loss."""
 
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -50,32 +51,36 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     watch = Watch(progress, options, out / "checkpoints")
     trainer = _trainer(request, options, watch)
     if request["rehearsal"]:
-        return _rehearse(trainer)
+        return {**_rehearse(trainer, watch), "precision": weights.precision_for(base, options)}
     if not (started and _finished(started, options)):
         trainer.train(resume_from_checkpoint=str(started) if started else None)
     if watch.interrupted:
         sys.exit(f"Interrupted at step {trainer.state.global_step}: a checkpoint is saved.")
     log, best = _log(out / "checkpoints")
-    save = _save_model if options.part == "model" else _save_adapter
-    save(checkpoints.at(out / "checkpoints", best), out / options.part, base)
-    return {
+    weights.save(checkpoints.at(out / "checkpoints", best), out / options.part, base, options)
+    told = {
         **watch.measured(),
+        "precision": weights.precision_for(base, options),
         "steps": max(entry["step"] for entry in log),
         "best_step": best,
         "curve": [asdict(point) for point in history.curve(log)],
-        "best_val_loss": min((e["eval_loss"] for e in log if "eval_loss" in e), default=None),
+        "best_val_loss": min(history.deciding(log), default=None),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "peak_memory_bytes": child.peak_memory(),
         "resumed": started is not None,
         "stopped_early": history.exhausted(log, options.patience),
     }
+    del trainer  # its memory is wanted
+    gc.collect()
+    progress(STEP, told["steps"], told["steps"], "what it forgot")
+    return {**told, "forgetting": forgetting.measure(base, out / options.part, options)}
 
 
-def _rehearse(trainer: Trainer) -> dict[str, Any]:
+def _rehearse(trainer: Trainer, watch: Watch) -> dict[str, Any]:
     trainer.train()
-    if trainer.watch.interrupted:
+    if watch.interrupted:
         sys.exit("Interrupted.")
-    return trainer.watch.measured()
+    return watch.measured()
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
@@ -120,7 +125,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._progress(STEP, state.global_step, state.max_steps, note)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any], **_: Any) -> None:
-        self._validation = f", validation {metrics['eval_loss']:.3f}"
+        loss = history.deciding([metrics])[0]
+        self._validation = f", validation {loss:.3f}"
+        self._progress(VALIDATED, state.global_step, state.max_steps, repr(loss))
         if history.exhausted(state.log_history, self._patience):
             control.should_training_stop = True
 
@@ -128,63 +135,38 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         checkpoints.mark(self._folder, state.global_step)
 
 
-class Trainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer with our order of rows, our loss, and without a model card in every checkpoint."""
-
-    order: Order
-    watch: Watch
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean cross-entropy of the supervised tokens, the vocabulary projected for these alone.
-
-        TRL 1.16 projects every position where there is no Triton: on a CPU half of the time and of the
-        memory. Rows are padded on the right, so that causal attention needs no mask.
-        """
-        if model.training:
-            self.watch.count(int(inputs["attention_mask"].sum()))
-        targets = inputs["labels"][:, 1:]
-        supervised = targets != IGNORED
-
-        def only_supervised(_: Any, hidden: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (hidden[0][:, :-1][supervised].unsqueeze(0), *hidden[1:])
-
-        hook = model.get_output_embeddings().register_forward_pre_hook(only_supervised)
-        try:
-            outputs = model(input_ids=inputs["input_ids"], use_cache=False)
-        finally:
-            hook.remove()
-        total = torch.nn.functional.cross_entropy(
-            outputs.logits[0].float(), targets[supervised], reduction="sum"
-        )
-        loss = total / (num_items_in_batch if num_items_in_batch is not None else supervised.sum())
-        return (loss, outputs) if return_outputs else loss
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        return None
-
-    def _get_train_sampler(self, *_: Any) -> Order:
-        return self.order
-
-
 def _trainer(request: Mapping[str, Any], options: TuneOptions, watch: Watch) -> Trainer:
     base, out = Path(request["base"]), Path(request["out"])
     train, validation = _rows(out / "train.jsonl"), _rows(out / "validation.jsonl")
     trainer = Trainer(
-        model=_model(base, whole=options.method == "full"),
+        model=weights.load(base, options),
         args=_arguments(request, options, rows=len(train), validated=len(validation) > 0),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         processing_class=_tokenizer(base, options.pad_id),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=options.pad_id),
         peft_config=None if options.method == "full" else _low_rank(options),
-        callbacks=[watch],
+        callbacks=[watch, *([] if request["rehearsal"] else _boards(out))],
     )
+    # TRL rounds the adapter of a quantised base to bfloat16, where small steps are lost.
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
     lengths = [len(ids) for ids in train["input_ids"]]
-    trainer.watch = watch
+    trainer.count = watch.count
+    trainer.codes = tuple(options.codes)
     trainer.order = Order(lengths, batch_size=options.batch_size, seed=options.seed)
     return trainer
+
+
+def _boards(out: Path) -> list[TrainerCallback]:
+    """TensorBoard's, where it is installed: `tensorboard --logdir` shows what lies in `out`."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    return [TensorBoardCallback(SummaryWriter(log_dir=str(out / "tensorboard")))]
 
 
 def _low_rank(options: TuneOptions) -> LoraConfig:
@@ -195,17 +177,19 @@ def _low_rank(options: TuneOptions) -> LoraConfig:
         lora_dropout=options.dropout,
         target_modules=options.target,
         use_rslora=options.method == "rslora",
+        use_dora=options.method == "dora",
     )
 
 
 def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, validated: bool) -> SFTConfig:
     total, every = options.steps(rows), options.interval(rows)
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(Path(request["out"]) / "checkpoints"),
         per_device_train_batch_size=options.batch_size,
         per_device_eval_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulation,
-        gradient_checkpointing=options.gradient_checkpointing,
+        gradient_checkpointing=bool(options.gradient_checkpointing),
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         max_steps=total,
         learning_rate=request["learning_rate"],
         lr_scheduler_type="cosine",
@@ -217,12 +201,12 @@ def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, v
         save_strategy="no" if request["rehearsal"] else "steps",
         save_steps=every,
         save_total_limit=2,
-        metric_for_best_model="eval_loss" if validated else None,
+        metric_for_best_model=(history.LABEL_LOSS if options.codes else history.LOSS) if validated else None,
         greater_is_better=False,
         logging_steps=max(1, total // 200),
         seed=options.seed,
         data_seed=options.seed,
-        bf16=False,
+        bf16=weights.precision_for(Path(request["base"]), options) == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         report_to="none",
         push_to_hub=False,
@@ -232,19 +216,10 @@ def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, v
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
-
-
-def _model(base: Path, *, whole: bool) -> Any:
-    """The base; in float32 where the `whole` of it is tuned, since small steps are lost in 16 bits."""
-    kind = resolve("auto", parameters=shape.read(base).parameters, device=_device())
-    kind = "float32" if whole else kind
-    return AutoModelForCausalLM.from_pretrained(
-        base, dtype=getattr(torch, kind), local_files_only=True, use_safetensors=True, trust_remote_code=False
-    )
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.n_gpu > 1:
+        # One process with several GPUs would split each batch, which is one sequence here.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _rows(file: Path) -> Dataset:
@@ -279,24 +254,3 @@ def _log(folder: Path) -> tuple[list[dict[str, Any]], int]:
     assert last is not None
     state = _state(last)
     return state["log_history"], state["best_global_step"] or state["global_step"]
-
-
-def _save_adapter(checkpoint: Path, adapter: Path, base: Path) -> None:
-    """The checkpoint's adapter alone, its config free of this machine's paths and of set order."""
-    config = files.read_json(checkpoint / "adapter_config.json")
-    config["base_model_name_or_path"] = base.name
-    config["target_modules"] = sorted(config["target_modules"])
-    with files.atomic_folder(adapter) as folder:
-        files.link_or_copy(checkpoint / WEIGHTS["adapter"], folder / WEIGHTS["adapter"])
-        files.write_json(folder / "adapter_config.json", dict(sorted(config.items())))
-
-
-def _save_model(checkpoint: Path, model: Path, base: Path) -> None:
-    """The checkpoint's weights in float32, with the base's own configuration, tokenizer and template."""
-    config = {**shape.configuration(base), "dtype": "float32"}
-    config.pop("torch_dtype", None)
-    with files.atomic_folder(model) as folder:
-        files.link_or_copy(checkpoint / WEIGHTS["model"], folder / WEIGHTS["model"])
-        for companion in shape.companions(base):
-            files.link_or_copy(companion, folder / companion.name)
-        files.write_json(folder / shape.CONFIG, config)
