@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -145,6 +146,25 @@ def test_verify_replays_the_golden_rows(small_table: Table) -> None:
     bundle, parity = examine.verify(small_table.chosen)
     assert bundle.path == small_table.chosen
     assert parity.holds and parity.texts_equal == parity.rows
+
+
+def test_synthetic_rows_make_a_second_linear_and_touch_nothing_else(
+    small_task: Task, small_table: Table, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small_task.folder, tmp_path / "task")  # with what was built already
+    rows = [{"text": f"{word} {i}", "label": word} for word in ("bug", "feature") for i in range(20)]
+    doubtful = {"text": "A doubt", "label": "bug", "teacher_probabilities": {"bug": 0.8, "question": 0.2}}
+    (folder / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, doubtful]))
+    text = (folder / "task.toml").read_text().replace("[data]", '[data]\nsynthetic = "new.jsonl"')
+    (folder / "task.toml").write_text(text)
+    table = build(taskfile.load_task(folder), CHEAP)
+    assert [r.name for r in table.rows] == ["majority", "linear", "linear+synthetic"]
+    assert row(table, "linear").bundle.name == row(small_table, "linear").bundle.name
+    taught = open_bundle(row(table, "linear+synthetic").bundle).manifest
+    plain = open_bundle(row(table, "linear").bundle).manifest
+    assert taught.lineage["rows"] == plain.lineage["rows"] + 41
+    assert row(table, "linear+synthetic").metric.n == row(table, "linear").metric.n
+    assert row(table, "linear+synthetic").parity.holds
 
 
 def test_recorded_flagship_answers_stand_on_the_table(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ from smallworks.data import Splits
 from smallworks.data.report import DataReport
 from smallworks.engines.base import BaseModel
 from smallworks.errors import UserError
-from smallworks.recipes.plan import CANDIDATES, MOST_TUNED_WHOLE, Planned, engine, family, plan, select
+from smallworks.recipes.plan import (
+    CANDIDATES,
+    CASCADES,
+    MOST_TUNED_WHOLE,
+    Planned,
+    engine,
+    family,
+    plan,
+    select,
+)
 from smallworks.types import DataFiles, Example, ExampleId, Flagship, Targets, Task
 
 ROWS = tuple(Example(id=ExampleId(str(i)), inputs={"x": "some words"}, output="a") for i in range(10))
@@ -55,7 +64,8 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
         (("linear", "majority"), (), ("majority", "linear")),
         (("lm-*",), ("*-q?_0",), ("lm-zero", "lm-few", "lm-lora", "lm-full")),
         (("lm-lora*",), (), ("lm-lora", "lm-lora-q8_0", "lm-lora-q4_0")),
-        ((), ("lm-*", "fused", "flagship"), ("majority", "linear")),
+        ((), ("lm-*", "fused", "flagship", "cascade-*"), ("majority", "linear")),
+        (("cascade-*",), ("cascade-lm",), ("cascade-fused", "cascade-flagship")),
     ],
 )
 def test_names_and_patterns_pick(only: Any, skip: Any, expected: Any) -> None:
@@ -79,8 +89,8 @@ def test_a_name_that_is_no_candidate_gets_the_nearest(pattern: str, offered: str
 
 def test_the_whole_table_is_planned() -> None:
     names = planned()
-    assert tuple(names) == CANDIDATES and len(CANDIDATES) == 16
-    assert {name for name, p in names.items() if p.skipped} <= {"flagship", "fused"}
+    assert tuple(names) == CANDIDATES and len(CANDIDATES) == 19
+    assert {name for name, p in names.items() if p.skipped} <= {"flagship", "fused", *CASCADES}
 
 
 @pytest.mark.parametrize(
@@ -92,11 +102,22 @@ def test_the_whole_table_is_planned() -> None:
         ("lm-lora-q4_0", "lm-lora", "llamacpp"),
         ("lm-full", "lm-full", "transformers"),
         ("lm-full-q8_0", "lm-full", "llamacpp"),
+        ("cascade-lm", "cascade", "cascade"),
         ("flagship", "flagship", "http"),
     ],
 )
 def test_each_has_its_family_and_engine(name: str, of: str, on: str) -> None:
     assert (family(name), engine(name, FOLDER)) == (of, on)
+
+
+def test_synthetic_rows_make_twins_of_what_is_fitted_or_tuned() -> None:
+    taught = replace(SPLITS, synthetic=ROWS)
+    names = [p.name for p in plan(TASK, taught, FOLDER, embedder=None)]
+    assert [name for name in names if name not in CANDIDATES] == ["linear+synthetic", "lm-lora+synthetic"]
+    assert names.index("linear+synthetic") == names.index("linear") + 1
+    only = plan(TASK, taught, None, embedder=None, only=("majority", "linear"))
+    assert [p.name for p in only] == ["majority", "linear", "linear+synthetic"]
+    assert only[1].family == only[2].family == "linear"
 
 
 def test_a_gguf_base_answers_but_is_not_tuned() -> None:

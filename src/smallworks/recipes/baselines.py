@@ -12,13 +12,25 @@ from smallworks.bundle import Bundle, Calibration, Manifest
 from smallworks.bundle.store import hash_weights
 from smallworks.compress.encoder import FILES, encode_to_onnx
 from smallworks.recipes.workshop import Workshop
-from smallworks.types import Choices, PromptSpec
+from smallworks.types import Choices, Example, PromptSpec
 
 Baseline = Literal["majority", "linear", "fused"]
+HELD = "held.jsonl"
+"""In the step's folder: rows of train and validation as fits that did not see them answered."""
 
 
 def make_baseline(shop: Workshop, name: Baseline) -> Bundle:
     """Fit on train and validation together, in a child, and freeze. Same rows, same bundle."""
+    return shop.frozen(f"fit-{name}", _reads(shop, name), lambda folder: _fit(shop, name, folder))
+
+
+def held_out(shop: Workshop, name: Baseline) -> list[tuple[Example, tuple[float, ...]]]:
+    """The held-out rows of the fit, each with the probabilities of the labels in their order."""
+    file = shop.steps.folder_of(f"fit-{name}", _reads(shop, name)) / HELD
+    return [(shop.fitting[i], tuple(said)) for i, said in files.read_jsonl(file)]
+
+
+def _reads(shop: Workshop, name: Baseline) -> dict[str, Any]:
     reads: dict[str, Any] = {
         "task": shop.task.name,
         "data": shop.data_key,
@@ -28,19 +40,22 @@ def make_baseline(shop: Workshop, name: Baseline) -> Bundle:
     if name == "fused":
         assert shop.embedder is not None, "the plan skips fused without an embedder"
         reads["encoder"] = hash_weights(shop.embedder)
-    return shop.frozen(f"fit-{name}", reads, lambda folder: _fit(shop, name, folder))
+    return reads
 
 
 def _fit(shop: Workshop, name: Baseline, folder: Path) -> dict[str, Any]:
     step, draft = f"fit-{name}", folder / "draft"
     encoder = _encoder(shop, folder) if name == "fused" else None
     rows = folder / "rows.jsonl"
-    files.write_jsonl(rows, ([e.text, e.output] for e in shop.fitting))
+    files.write_jsonl(rows, ([e.text, e.output, e.probabilities] for e in (*shop.fitting, *shop.synthetic)))
     request = {
         "rows": rows,
         "kind": "majority" if name == "majority" else "linear",
         "labels": shop.splits.labels,
         "encoder": encoder,
+        "taught": len(shop.synthetic),
+        "validation": len(shop.splits.validation),
+        "held": folder / HELD,
         "seed": shop.task.build.seed,
         "out": draft / "linear",
     }
@@ -71,12 +86,16 @@ def _manifest(shop: Workshop, name: Baseline, calibration: Calibration) -> Manif
     return Manifest(
         task=shop.task.name,
         kind=shop.task.kind,
-        candidate=name,
+        candidate=name + shop.suffix,
         engine="linear",
         prompt=PromptSpec(style="raw", kind=shop.task.kind, choices=Choices(labels=shop.splits.labels)),
         inputs=shop.inputs,
         columns=shop.task.data.columns,
         model="linear",
         calibration=calibration,
-        lineage={"data": shop.data_key, "rows": len(shop.fitting), "seed": shop.task.build.seed},
+        lineage={
+            "data": shop.data_key,
+            "rows": len(shop.fitting + shop.synthetic),
+            "seed": shop.task.build.seed,
+        },
     )

@@ -23,9 +23,9 @@ from smallworks.recipes import table as tables
 from smallworks.recipes.choose import MARGIN, choose, judge_together
 from smallworks.recipes.flagship import make_flagship, recorded_row
 from smallworks.recipes.measure import measure
-from smallworks.recipes.plan import QUANTIZATIONS, REFERENCES, Planned, plan, reasons, select
+from smallworks.recipes.plan import CASCADES, QUANTIZATIONS, REFERENCES, TUNED, Planned, plan, reasons, select
 from smallworks.recipes.steps import VERSION, Steps
-from smallworks.recipes.workshop import Workshop
+from smallworks.recipes.workshop import SYNTHETIC, Workshop
 from smallworks.seams import Progress, silent
 from smallworks.types import Record, Row, Table, Task, Verdict
 
@@ -85,7 +85,10 @@ def build(task: Task, options: Options = Options(), *, progress: Progress = sile
 
 def _build(task: Task, options: Options, found: Survey, progress: Progress) -> Table:
     shop, planned = prepare(task, options, found, progress)
-    rows = judge_together([_row(shop, p) for p in planned], task.targets)
+    found_rows = list[Row]()
+    for one in planned:
+        found_rows.append(_row(shop, one, found_rows))
+    rows = judge_together(found_rows, task.targets)
     chosen, why = choose(rows, task.targets, lambda best, others: _against(shop, best, others))
     table = Table(
         task=task.name,
@@ -186,12 +189,19 @@ def _because(planned: Planned, embedder_problem: str | None) -> Planned:
     return planned
 
 
-def _row(shop: Workshop, planned: Planned) -> Row:
-    """One row of the table; a failure of this candidate alone is its reason, not the end of the build."""
+def _row(shop: Workshop, planned: Planned, before: Sequence[Row]) -> Row:
+    """One row of the table; a failure of this candidate alone is its reason, not the end of the build.
+
+    `before` are the rows that stand already: cascades are made of those.
+    """
     if planned.skipped:
         return _skipped(planned, planned.skipped)
     try:
         flagship = shop.task.flagship
+        if planned.name in CASCADES:
+            from smallworks.recipes.handover import cascade_row
+
+            return cascade_row(shop, planned.name, before)
         if planned.name == "flagship" and flagship and flagship.answers:
             return recorded_row(shop, flagship)
         return measure(shop, make(shop, planned.name), planned.family)
@@ -203,6 +213,8 @@ def _row(shop: Workshop, planned: Planned) -> Row:
 
 def make(shop: Workshop, name: str) -> Bundle:
     """The frozen bundle of a candidate, by name."""
+    if name.endswith(SYNTHETIC):
+        return make(replace(shop, taught=True), name.removesuffix(SYNTHETIC))
     if name in ("majority", "linear", "fused"):
         from smallworks.recipes.baselines import make_baseline
 
@@ -237,9 +249,12 @@ def _against(shop: Workshop, best: Row, others: Sequence[Row]) -> tuple[Verdict,
 
 def _report(shop: Workshop, table: Table, out: Path) -> None:
     from smallworks.recipes.report import write_report
+    from smallworks.recipes.tuning import dials_of, tuned
 
     shop.progress("report", 0, 0, "")
-    write_report(shop.task, shop.splits, table, out / REPORT)
+    done = [row.name for row in table.rows if row.name in TUNED and row.metric]
+    tunings = {name: tuned(shop, dials_of(shop, name)).curve for name in done}  # type: ignore[arg-type]
+    write_report(shop.task, shop.splits, table, out / REPORT, tunings)
     shop.progress("report", 1, 1, "done")
 
 
@@ -252,6 +267,7 @@ def _key(task: Task, options: Options, base: BaseModel | None, embedder: str | N
             "version": VERSION,
             "task": asdict(task),
             "data": data.fingerprint(task),
+            "synthetic": files.hash_file(task.data.synthetic) if task.data.synthetic else None,
             "names": names,
             "base": asdict(base.pin) if base else None,
             "embedder": _embedder_key(embedder),

@@ -10,6 +10,7 @@ from smallworks import files
 from smallworks.bundle import Bundle
 from smallworks.evaluate import verdict
 from smallworks.recipes import figures
+from smallworks.recipes.cascade import inner, is_remote
 from smallworks.recipes.flagship import price
 from smallworks.recipes.workshop import Workshop
 from smallworks.types import Estimate, Latency, Parity, Row, Targets, Task, Verdict
@@ -39,7 +40,7 @@ def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
         records=shop.steps.folder_of(step, reads) / "records.jsonl",
         parity=Parity(**result["parity"]) if result["parity"] else None,
         per_class=card["per_class"],
-        notes=_notes(result, metrics),
+        notes=(*_notes(result, metrics), *_forgotten(bundle)),
     )
 
 
@@ -49,9 +50,10 @@ def _wording(task: Task) -> dict[str, str]:
 
 
 def _cost(shop: Workshop, bundle: Bundle, tokens_in: float, tokens_out: float, ms: float) -> float:
-    """Dollars per 1,000 requests: list price for a remote model, this machine's time for any other."""
+    """Dollars per 1,000 requests: list price for a remote model (tokens are means over all
+    requests, of a cascade too), this machine's time for any other."""
     flagship = shop.task.flagship
-    if bundle.manifest.remote and flagship:
+    if is_remote(bundle) and flagship:
         return 1000 * price(flagship, tokens_in, tokens_out)
     return 1000 * ms / 3.6e6 * shop.task.build.machine_price_per_hour
 
@@ -76,6 +78,8 @@ def judge(
 def disk_bytes(bundle: Bundle) -> int:
     """Bytes of everything needed to answer: the bundle, and the base weights that it refers to."""
     total = files.size_of(bundle.path)
+    for stage in inner(bundle):
+        total += disk_bytes(stage) - files.size_of(stage.path)
     if bundle.manifest.base:
         from smallworks.engines.opening import base_path
 
@@ -94,6 +98,12 @@ def _evaluate(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> dict[s
     }
     result: dict[str, Any] = shop.run_child(step, "smallworks.evaluate.worker", request, folder)
     return result
+
+
+def _forgotten(bundle: Bundle) -> tuple[str, ...]:
+    """What its tuning cost elsewhere, where it was tuned."""
+    forgetting = bundle.manifest.lineage.get("forgetting")
+    return (f"elsewhere: {forgetting}",) if forgetting else ()
 
 
 def _notes(result: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, ...]:

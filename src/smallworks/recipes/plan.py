@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from smallworks.data import Splits
@@ -20,13 +20,18 @@ from smallworks.types import Task
 BASELINES = ("majority", "linear", "fused")
 REFERENCES = ("lm-zero", "lm-few", "lm-lora", "lm-full")
 QUANTIZATIONS = ("q8_0", "q4_0")
+CASCADES = ("cascade-fused", "cascade-lm", "cascade-flagship")
+"""Made last, of candidates that are on the table then; each is named for its last stage."""
 CANDIDATES = (
     *BASELINES,
     *(name for ref in REFERENCES for name in (ref, *(f"{ref}-{q}" for q in QUANTIZATIONS))),
     "flagship",
+    *CASCADES,
 )
 TUNED: dict[str, Method] = {"lm-lora": "lora", "lm-full": "full"}
 """The candidates that are tuned, and how a build tunes them."""
+TWINS = ("linear", "lm-lora")
+"""Candidates that are made a second time with the synthetic rows where a task has some: NAME+synthetic."""
 MOST_TUNED_WHOLE = 200_000_000
 """Parameters of the largest base that is tuned whole: weights, gradients and two moments in float32 take 16
 bytes each (3.2 GB), a checkpoint 12, and every bundle carries all the weights. Above, LoRA learns as much.
@@ -37,6 +42,7 @@ FLOPS_PER_SECOND = 60e9
 """What two modest cores sustain in f32 on small matrices; only for the estimate, which says 'about'."""
 CHILD_SECONDS = {"linear": 1.5, "onnx": 3.0, "transformers": 9.0, "llamacpp": 2.0, "http": 2.0}
 CHILD_BYTES = {"linear": 80e6, "onnx": 200e6, "transformers": 550e6, "llamacpp": 200e6, "http": 60e6}
+CHILD_SECONDS["cascade"], CHILD_BYTES["cascade"] = 3.0, 200e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +66,16 @@ def plan(
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
 ) -> tuple[Planned, ...]:
-    """Every candidate asked for, with its reason where it is skipped. Raises UserError for unknown names."""
-    names = select(only, skip)
-    return tuple(_planned(name, task, splits, base, embedder) for name in names)
+    """Every candidate asked for, with its reason where it is skipped. Raises UserError for unknown names.
+
+    Where the task has synthetic rows, TWINS come a second time, trained on these too.
+    """
+    planned = []
+    for name in select(only, skip):
+        planned.append(_planned(name, task, splits, base, embedder))
+        if splits.synthetic and name in TWINS:
+            planned.append(replace(planned[-1], name=f"{name}+synthetic"))
+    return tuple(planned)
 
 
 def select(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
@@ -86,6 +99,8 @@ def reasons(
 
 def family(name: str) -> str:
     """The way of doing the task, whatever the weights' format: 'lm-lora-q4_0' → 'lm-lora'."""
+    if name in CASCADES:
+        return "cascade"
     return next((ref for ref in REFERENCES if name == ref or name.startswith(f"{ref}-")), name)
 
 
@@ -96,6 +111,8 @@ def engine(name: str, base: BaseModel | None) -> str:
         return "onnx"
     if name == "flagship":
         return "http"
+    if name in CASCADES:
+        return "cascade"
     return "transformers" if name in REFERENCES and not (base and base.is_gguf) else "llamacpp"
 
 
@@ -115,10 +132,13 @@ def _planned(name: str, task: Task, splits: Splits, base: BaseModel | None, embe
 
 def _reason(name: str, task: Task, base: BaseModel | None, embedder: str | None) -> str | None:
     """Why the candidate cannot run here, with what would change that; None when it can."""
-    if name in BASELINES and task.kind != "classify":
+    if name in (*BASELINES, *CASCADES) and task.kind != "classify":
         return f"labels only; this task is of kind '{task.kind}'"
     if name in ("linear", "fused") and not _has("sklearn"):
         return f"needs scikit-learn: {install('eval')}"
+    if name in CASCADES:
+        last = {"cascade-fused": "fused", "cascade-lm": "lm-lora", "cascade-flagship": "flagship"}[name]
+        return f"needs {last} on the table" if _reason(last, task, base, embedder) else None
     if name == "fused":
         return _fused_reason(embedder)
     if name == "flagship":
@@ -161,6 +181,8 @@ def _seconds(name: str, kind: str, splits: Splits, base: BaseModel | None, epoch
     if kind in ("linear", "onnx"):
         fit = 0.0 if name == "majority" else 2e-6 * len(splits.train) * len(splits.labels) * 8
         return 2 * CHILD_SECONDS[kind] + fit + rows * (0.0003 if kind == "linear" else 0.004)
+    if kind == "cascade":
+        return 2 * CHILD_SECONDS[kind] + rows * 0.004
     if kind == "http":
         return CHILD_SECONDS[kind] + len(splits.test) * 0.5
     parameters = base.parameters if base else 0

@@ -75,6 +75,7 @@ def _row(raw: dict[str, Any]) -> Row:
             "bundle": _path(raw["bundle"]),
             "records": _path(raw["records"]),
             "notes": tuple(raw["notes"]),
+            "mixes": _path(raw.get("mixes")),
         }
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from smallworks.engines.cascade import Cascade
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import RequestError
 
@@ -21,12 +22,14 @@ class Measure:
     def __init__(self, predictor: Predictor) -> None:
         self._context = predictor.model.context
         self._frame = _frame(predictor)
+        self._readers = predictor.model.readers if isinstance(predictor.model, Cascade) else 1
 
     def tokens(self, texts: Sequence[str], answer: int) -> int:
         """Most tokens of one prompt that holds `texts`, and of an answer of at most `answer` tokens."""
         if not self._frame:
             return 0
-        most = self._frame + answer + sum(len(text.encode()) + MARGIN for text in texts)
+        one = answer + sum(len(text.encode()) + MARGIN for text in texts)
+        most = self._frame + self._readers * one
         return min(most, self._context) if self._context else most
 
 

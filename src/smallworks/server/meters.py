@@ -32,6 +32,7 @@ class Meters:
         self.tokens_in = self._counter("tokens_in", "Tokens of prompts.")
         self.tokens_out = self._counter("tokens_out", "Tokens of answers.")
         self.labels = self._counter("labels", "Labels given.", "label")
+        self.stages = self._counter("stages", "Labels that a cascade gave, by the stage.", "stage")
         self.seconds = self._times("request", "From arrival to the last byte.", SECONDS, "route")
         self.queue = self._times("queue", "In line, before the engine took it up.", SECONDS)
         self.first = self._times("first_token", "From arrival in line to the first piece.", SECONDS)
@@ -77,7 +78,7 @@ class BundleMeters:
     """Of one bundle. Safe to share between threads."""
 
     def __init__(self, meters: Meters, name: str) -> None:
-        self._name, self._labels = name, meters.labels
+        self._name, self._labels, self._stages = name, meters.labels, meters.stages
         self._queue, self._first, self._token = (
             each.labels(name) for each in (meters.queue, meters.first, meters.token)
         )
@@ -98,3 +99,5 @@ class BundleMeters:
             self._out.inc(answer.tokens_out)
             if answer.probabilities is not None:
                 self._labels.labels(self._name, answer.text).inc()
+            if answer.stage:
+                self._stages.labels(self._name, answer.stage).inc()

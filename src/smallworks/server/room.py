@@ -16,6 +16,7 @@ from threading import Event
 
 from starlette.requests import Request
 
+from smallworks.engines.cascade import Cascade
 from smallworks.engines.predictor import Predictor
 from smallworks.server.ask import Asks, Piece, Work
 from smallworks.server.failures import ClientGone, ModelNotFound
@@ -36,7 +37,7 @@ class Served:
     """One bundle in the room, under all its names: its threads, the line before them, its meters."""
 
     def __init__(self, names: tuple[str, ...], predictor: Predictor, rules: Rules, meters: Meters) -> None:
-        places = WORKERS.get(predictor.manifest.engine, OTHER)
+        places = _places(predictor)
         self.names, self.predictor = names, predictor
         self.pool = ThreadPoolExecutor(places, predictor.manifest.engine)
         self.line = Line(names[0], places, rules)
@@ -105,6 +106,13 @@ class Room:
     def close(self) -> None:
         for served in self.bundles.values():
             served.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _places(predictor: Predictor) -> int:
+    """Answers at once: those of the engine; of a cascade those of its last stage."""
+    if isinstance(predictor.model, Cascade):
+        return _places(predictor.model.stages[-1])
+    return WORKERS.get(predictor.manifest.engine, OTHER)
 
 
 def _work(work: Work, ticket: Ticket, cancel: Event) -> list[Answer]:

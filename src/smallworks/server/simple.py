@@ -55,5 +55,6 @@ def _labelled(index: int, answer: Answer) -> dict[str, Any]:
         "label": answer.text,
         "probability": answer.probabilities[answer.text],
         "probabilities": answer.probabilities,
+        **({"stage": answer.stage} if answer.stage else {}),
         **({"shortened": True} if answer.shortened else {}),
     }

@@ -168,7 +168,9 @@ def usage(answers: Sequence[Answer]) -> dict[str, int]:
 def extra(answer: Answer) -> dict[str, Any]:
     if answer.probabilities is None:
         return {}
-    said = {"label": answer.text, "probabilities": answer.probabilities}
+    said: dict[str, Any] = {"label": answer.text, "probabilities": answer.probabilities}
+    if answer.stage:
+        said["stage"] = answer.stage
     return {"smallworks": {**said, "shortened": True} if answer.shortened else said}
 
 

@@ -1,0 +1,176 @@
+"""`smallworks route`: a cascade of bundles with thresholds that keep a stated promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from smallworks.cli import talk
+from smallworks.errors import UserError
+from smallworks.recipes.route import Routed, calibrate_bundles
+from smallworks.route import Limits, Routing, parse
+from smallworks.route.mixes import Mix
+
+LINES = 12
+"""Mixes shown, spread over the share that is handed to the last stage."""
+UNDECIDED = 3
+
+
+def route(
+    action: Literal["calibrate"],
+    /,
+    *bundles: Path,
+    data: Path,
+    promise: str = "1 point",
+    confidence: float = 0.95,
+    costs: str = "",
+    latency_ms: float | None = None,
+    monthly_cap: float | None = None,
+    monthly_requests: int | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Choose when each bundle hands over to the next, and freeze all as one; exit 3 without a promise.
+
+    Parameters
+    ----------
+    action
+        calibrate.
+    bundles
+        Bundles of one task, the cheapest first; the last one answers what no other is sure of.
+    data
+        Labelled rows that no stage was built on: a data file or a task folder, whose test set is taken.
+    promise
+        '1 point' (at most so far below the last stage) or 'at least 0.9' (share right).
+    confidence
+        How often such a choice must keep its promise, 0.5 to 1.
+    costs
+        Dollars per 1,000 requests of each bundle, comma-separated (default: measured time at $0.10 an hour;
+        for a server the task's prices).
+    latency_ms
+        Most milliseconds that 95 of 100 requests may take, by the stages' measured times.
+    monthly_cap
+        Most dollars a month; needs --monthly-requests.
+    monthly_requests
+        Requests a month, for the cap.
+    out
+        Where the cascade goes (default: beside the last bundle).
+    json
+        One JSON document on stdout.
+    """
+    limits = Limits(p95_ms=latency_ms, cost=_cap(monthly_cap, monthly_requests))
+    asked = parse(promise, confidence)
+    with talk.progress() as progress:
+        done = calibrate_bundles(
+            bundles, data, asked, costs=_costs(costs), limits=limits, out=out, progress=progress
+        )
+    if json:
+        talk.print_json(_document(done))
+    else:
+        _show(done)
+    return 0 if done.routing.chosen else UNDECIDED
+
+
+def _cap(dollars: float | None, requests: int | None) -> float | None:
+    """The monthly cap as dollars a request."""
+    if (dollars is None) != (requests is None):
+        raise UserError(
+            "--monthly-cap and --monthly-requests go together.", fix="Give both, or neither of them."
+        )
+    if dollars is None or requests is None:
+        return None
+    if dollars <= 0 or requests <= 0:
+        raise UserError(
+            f"{dollars:g} dollars for {requests} requests is no cap.", fix="Give two amounts above 0."
+        )
+    return dollars / requests
+
+
+def _costs(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise UserError(f"--costs '{text}' are no numbers.", fix="Write --costs 0.001,0.3") from error
+    if any(not 0 <= cost < float("inf") for cost in found):
+        raise UserError(f"--costs '{text}' are not all 0 or more.", fix="Write --costs 0.001,0.3")
+    return found
+
+
+def _show(done: Routed) -> None:
+    found = done.routing
+    for notice in done.notices:
+        talk.remark(f"{notice.severity}  {escape(notice.sentence)}")
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("answers from", no_wrap=True)
+    for name in (f"to {found.stages[-1]}", "right", "95 % interval", "difference", "$ / 1,000", "p95 ms"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("promise", no_wrap=True)
+    for one in _shown(found):
+        mark = "● " if one == found.chosen else "  "
+        grid.add_row(mark + _named(found, one), *_cells(one), "kept" if one.promised else "–")
+    grid.add_row(f"  {found.stages[-1]} alone", *_cells(found.last), "–")
+    grid.add_row("  the oracle", *_cells(found.oracle), "–")
+    talk.out.print(grid)
+    talk.say(f"\n{done.why}")
+    if done.bundle:
+        talk.say(f"bundle  {done.bundle.path}")
+        path = escape(str(done.bundle.path))
+        talk.remark(f"[dim]next    smallworks evaluate {path} ROWS, on rows not used here[/dim]")
+
+
+def _named(found: Routing, one: Mix) -> str:
+    named = zip(found.stages, one.thresholds, strict=False)
+    return ", ".join(f"{name} {at:g}" for name, at in named if at is not None)
+
+
+def _cells(one: Mix) -> tuple[str, ...]:
+    low, high = one.interval
+    return (
+        f"{100 * one.escalated:.1f} %",
+        f"{one.quality:.4f}",
+        f"{low:.4f}–{high:.4f}",
+        f"{one.difference:+.4f}",
+        f"{1000 * one.cost:.2g}",
+        f"{one.p95_ms:.2g}",
+    )
+
+
+def _shown(found: Routing) -> Sequence[Mix]:
+    """Mixes of the path that the choice is on, or would be: evenly spread, the choice among them."""
+    picked = found.chosen or found.wanted or found.mixes[-1]
+    way = [at is None for at in picked.thresholds]
+    path = [one for one in found.mixes if [at is None for at in one.thresholds] == way]
+    distinct = [one for i, one in enumerate(path) if i == 0 or one.shares != path[i - 1].shares]
+    wanted = [i / (LINES - 1) for i in range(LINES)]
+    kept = {min(range(len(distinct)), key=lambda i: abs(distinct[i].escalated - share)) for share in wanted}
+    return [one for i, one in enumerate(distinct) if i in kept or one == picked] + (
+        [picked] if picked not in distinct else []
+    )
+
+
+def _document(done: Routed) -> dict[str, Any]:
+    found = done.routing
+    return {
+        "bundle": str(done.bundle.path) if done.bundle else None,
+        "why": done.why,
+        "stages": found.stages,
+        "promise": {**asdict(found.promise), "kept": found.chosen is not None},
+        "rows": found.rows,
+        "design": found.design,
+        "rows_needed": found.rows_needed,
+        "rows_least": found.rows_least,
+        "chosen": _mix(found.chosen) if found.chosen else None,
+        "last": _mix(found.last),
+        "oracle": _mix(found.oracle),
+        "mixes": [_mix(one) for one in found.mixes],
+    }
+
+
+def _mix(one: Mix) -> dict[str, Any]:
+    low, high = one.interval
+    return {**asdict(one), "low": low, "high": high, "escalated": one.escalated}

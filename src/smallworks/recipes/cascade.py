@@ -1,0 +1,177 @@
+"""A cascade as a bundle: whole stage bundles in folders inside of it, thresholds, golden rows.
+
+Copying the stages in keeps it immutable and whole: it is checked, moved and served like any other bundle.
+Knows nothing of how the thresholds were chosen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smallworks import child, files
+from smallworks.bundle import Bundle, Manifest, Stage, freeze
+from smallworks.bundle.golden import TOLERANCES, Golden, write
+from smallworks.errors import BundleError
+from smallworks.route.calibrate import Routing
+from smallworks.route.mixes import Mix
+from smallworks.seams import Progress, silent
+from smallworks.types import Choices, PromptSpec
+
+STAGES = "stages"
+GOLDEN_ROWS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The stages that a cascade is made of, cheap to dear, and the confidence from which each but the last
+    answers."""
+
+    stages: tuple[Bundle, ...]
+    thresholds: tuple[float, ...]
+
+
+def plan_of(stages: Sequence[Bundle], mix: Mix) -> Plan | None:
+    """The stages that take part in a mix; those behind one that always answers are left out.
+
+    None where a single stage remains: it needs no cascade.
+    """
+    kept, thresholds = list[Bundle](), list[float]()
+    for bundle, threshold in zip(stages, (*mix.thresholds, 0.0), strict=True):
+        if threshold is None:
+            continue
+        kept.append(bundle)
+        if threshold <= 0.0:
+            break
+        thresholds.append(threshold)
+    return Plan(stages=tuple(kept), thresholds=tuple(thresholds)) if len(kept) > 1 else None
+
+
+def freeze_cascade(
+    plan: Plan,
+    *,
+    candidate: str,
+    into: Path,
+    scratch: Path,
+    golden: Sequence[Mapping[str, str]],
+    lineage: Mapping[str, Any],
+    progress: Progress = silent,
+) -> Bundle:
+    """Copy the stages in, replay golden rows on the whole, freeze. `scratch` is emptied before and after.
+
+    Rows that a server answers, which is paid by the token, are no golden rows.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    draft = scratch / "draft"
+    try:
+        manifest = _manifest(plan, candidate, lineage)
+        for stage, bundle in zip(manifest.stages, plan.stages, strict=True):
+            for file in (path for path in bundle.path.rglob("*") if path.is_file()):
+                files.link_or_copy(file, draft / stage.path / file.relative_to(bundle.path))
+        provisional = freeze(draft, manifest, into=scratch / "provisional")
+        said = child.run(
+            "smallworks.evaluate.settle",
+            {
+                "bundle": provisional.path,
+                "calibrate": False,
+                "golden": list(golden),
+                "paid": [s.name for s, b in zip(manifest.stages, plan.stages, strict=True) if is_remote(b)],
+            },
+            progress=progress,
+        )
+        write(draft, [Golden(**{**row, "ids": tuple(row["ids"])}) for row in said["golden"]])
+        return freeze(draft, manifest, into=into)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def names_of(stages: Sequence[Bundle]) -> tuple[str, ...]:
+    """The candidates' names; two of one name are told apart by the beginning of their ids."""
+    names = [bundle.manifest.candidate for bundle in stages]
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    return tuple(f"{n}-{b.id[:6]}" if n in twice else n for n, b in zip(names, stages, strict=True))
+
+
+def check_stages(stages: Sequence[Bundle]) -> None:
+    """Raises BundleError for bundles that cannot be stages of one cascade."""
+    first = stages[0]
+    for bundle in stages:
+        if not bundle.manifest.prompt.choices:
+            raise BundleError(
+                f"'{bundle.name}' writes text: there is no probability that tells when it should hand over.",
+                fix="Make a cascade of bundles that classify.",
+            )
+        if labels_of(bundle) != labels_of(first) or bundle.manifest.inputs != first.manifest.inputs:
+            raise BundleError(
+                f"'{bundle.name}' has other labels or inputs than '{first.name}'.",
+                fix="Make a cascade of bundles of one task.",
+            )
+    if len({bundle.id for bundle in stages}) < len(stages):
+        raise BundleError(f"'{first.name}' or another is named twice.", fix="Name every bundle once.")
+
+
+def labels_of(bundle: Bundle) -> frozenset[str]:
+    choices = bundle.manifest.prompt.choices
+    return frozenset(choices.labels) if choices else frozenset()
+
+
+def is_remote(bundle: Bundle) -> bool:
+    """Whether a server elsewhere answers for it, or for a stage of it."""
+    return bundle.manifest.remote is not None or any(is_remote(stage) for stage in inner(bundle))
+
+
+def inner(bundle: Bundle) -> tuple[Bundle, ...]:
+    """The stage bundles inside of a cascade; none for any other bundle."""
+    from smallworks.bundle.manifest import from_json
+
+    def stage(one: Stage) -> Bundle:
+        path = bundle.file(one.path)
+        manifest = from_json(files.read_json(path / "bundle.json"), where=str(path))
+        return Bundle(path=path, id=one.id, manifest=manifest)  # type: ignore[arg-type]
+
+    return tuple(stage(one) for one in bundle.manifest.stages)
+
+
+def promise_of(found: Routing, mix: Mix) -> dict[str, Any]:
+    """What a card says of the promise, for the lineage."""
+    if mix.promised:
+        said = str(found.promise)
+    else:
+        needed = f"; about {found.rows_needed:,} rows would show it" if found.rows_needed else ""
+        said = f"none: {found.promise} is not shown{needed}"
+    return {"promise": said, "calibration_rows": found.rows}
+
+
+def _manifest(plan: Plan, candidate: str, lineage: Mapping[str, Any]) -> Manifest:
+    first = plan.stages[0].manifest
+    assert first.prompt.choices is not None
+    instruction = next(
+        (b.manifest.prompt.instruction for b in plan.stages if b.manifest.prompt.instruction), ""
+    )
+    stages = tuple(
+        Stage(name=name, path=f"{STAGES}/{number}", id=bundle.id)
+        for number, (name, bundle) in enumerate(zip(names_of(plan.stages), plan.stages, strict=True), 1)
+    )
+    precisions = [b.manifest.quantization for b in plan.stages if b.manifest.quantization]
+    return Manifest(
+        task=first.task,
+        kind=first.kind,
+        candidate=candidate,
+        engine="cascade",
+        prompt=PromptSpec(
+            style="raw",
+            kind=first.kind,
+            instruction=instruction,
+            choices=Choices(labels=first.prompt.choices.labels),
+        ),
+        inputs=first.inputs,
+        columns=first.columns,
+        quantization=max(precisions, key=lambda kind: TOLERANCES[kind].probability, default=None),
+        thresholds=dict(zip((stage.path for stage in stages), plan.thresholds, strict=False)),
+        stages=stages,
+        lineage={**lineage, "hands_over": " → ".join(stage.name for stage in stages)},
+    )

@@ -1,0 +1,263 @@
+"""The cascades of a build: made of candidates that are on the table, where held-out rows say that it pays.
+
+Thresholds come from rows that neither stage was fitted on, never from test rows. Knows rows of the table and
+their bundles; knows nothing of how those were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from smallworks import files
+from smallworks.bundle import Bundle, open_bundle
+from smallworks.evaluate import records
+from smallworks.evaluate.metrics import summarise
+from smallworks.evaluate.run import record
+from smallworks.recipes.baselines import held_out
+from smallworks.recipes.cascade import freeze_cascade, plan_of, promise_of
+from smallworks.recipes.choose import able
+from smallworks.recipes.flagship import read_answers
+from smallworks.recipes.measure import measure
+from smallworks.recipes.workshop import Workshop
+from smallworks.route import Promise, Routing, calibrate, stages_of
+from smallworks.route.calibrate import describe
+from smallworks.route.mixes import Mix
+from smallworks.route.stages import confidence, design
+from smallworks.types import Answer, Example, ExampleId, Record, Row
+
+PROMISE = Promise(against="last", value=0.01)
+"""What the cascades of a build are held to, where the held-out rows are enough to show it."""
+CHEAP = ("linear", "fused")
+TUNED = ("lm-full-q8_0", "lm-lora-q8_0", "lm-full-q4_0", "lm-lora-q4_0", "lm-full", "lm-lora")
+"""The tuned language models that a cascade may end at: the first that is on the table."""
+LEAST_ROWS = 30
+"""Fewer held-out rows than this say nothing."""
+MIXES = "mixes.json"
+
+
+def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
+    """The row of a cascade, or the reason why it is not worth making."""
+    there = {row.name: row for row in table if able(row) or (row.name == "flagship" and row.metric)}
+    last = next((there[n] for n in _last_of(name) if n in there), None)
+    firsts = [there[n] for n in _before(name, there)]
+    if last is None or not firsts:
+        wanted = " or ".join(_last_of(name)[:2]) if last is None else CHEAP[0]
+        return _skipped(name, f"needs {wanted} on the table")
+    held = {last.name: _held(shop, last)}
+    if len(held[last.name]) >= LEAST_ROWS:
+        held.update({row.name: _held(shop, row) for row in firsts})
+    first, rows = _best(firsts, last, held)
+    if len(rows) < LEAST_ROWS:
+        return _skipped(
+            name,
+            f"{first.name} and {last.name} were both asked on {len(rows)} held-out rows; thresholds take "
+            f"{LEAST_ROWS} or more" + _recorded(last),
+        )
+    done = [[held[row.name][i] for i in rows] for row in (first, last)]
+    found = calibrate(
+        stages_of(
+            done,
+            (first.name, last.name),
+            [(row.cost_per_1000 or 0.0) / 1000 for row in (first, last)],
+            [row.latency.p50 if row.latency else 0.0 for row in (first, last)],
+        ),
+        PROMISE,
+        design=design([one.group for one in done[0]]),
+    )
+    mix = found.chosen or found.wanted
+    pays = _pays(found, mix)
+    if mix is None or pays:
+        return _skipped(name, pays or found.why)
+    drawn = _write_mixes(shop, name, found, mix)
+    if last.bundle is None:
+        return replace(_mixed_row(shop, name, first, last, mix, found), mixes=drawn)
+    return replace(_served_row(shop, name, (first, last), mix, found), mixes=drawn)
+
+
+def _last_of(name: str) -> tuple[str, ...]:
+    return {"cascade-fused": ("fused",), "cascade-lm": TUNED, "cascade-flagship": ("flagship",)}[name]
+
+
+def _before(name: str, there: Mapping[str, Row]) -> list[str]:
+    """What may stand before the last stage; one tuned model, and that only before a flagship."""
+    cheap = [n for n in CHEAP if n in there and f"cascade-{n}" != name]
+    tuned = [n for n in TUNED if n in there][:1]
+    return [*cheap, *tuned] if name == "cascade-flagship" else cheap
+
+
+def _best(
+    firsts: Sequence[Row], last: Row, held: Mapping[str, Mapping[ExampleId, Record]]
+) -> tuple[Row, list[ExampleId]]:
+    """The early stage that is right most often where the last one was asked too, and those rows."""
+
+    def common(row: Row) -> list[ExampleId]:
+        return [i for i in held[last.name] if i in held.get(row.name, {})]
+
+    def right(row: Row) -> float:
+        rows = common(row)
+        return sum(held[row.name][i].scores["accuracy"] for i in rows) / max(1, len(rows))
+
+    best = max(firsts, key=right)
+    return best, common(best)
+
+
+def _pays(found: Routing, mix: Mix | None) -> str | None:
+    """Why the cascade would not pay, told by the held-out rows; None where it would."""
+    first, last = found.stages
+    alone = next(one for one in reversed(found.mixes) if one.escalated == 0 and one.thresholds == (0.0,))
+    said = f"on {found.rows:,} held-out rows {first} is right on {_percent(alone)}, {last} on "
+    said += _percent(found.last)
+    if mix is None:
+        return f"{said}: {found.why.partition(': ')[2]}"
+    if mix.escalated == 0 or mix.quality <= alone.quality:
+        return f"{said}, and handing over gains nothing"
+    return None
+
+
+def _percent(one: Mix) -> str:
+    return f"{100 * one.quality:.1f} %"
+
+
+def _recorded(last: Row) -> str:
+    return " (record its answers to training rows too)" if last.bundle is None else ""
+
+
+def _skipped(name: str, reason: str) -> Row:
+    return Row(name=name, kind="cascade", engine="cascade", skipped=reason)
+
+
+# --- held-out records ----------------------------------------------------------------------------
+
+
+def _held(shop: Workshop, row: Row) -> dict[ExampleId, Record]:
+    """What a candidate says on rows that it was not fitted on."""
+    if row.name in CHEAP:
+        return _of_baseline(shop, row.name)
+    if row.bundle is None:
+        return _of_recorded(shop)
+    bundle = open_bundle(row.bundle)
+    step, reads = f"held-{row.name}", {"bundle": bundle.id, "data": shop.data_key}
+    shop.steps.run(step, reads, lambda folder: _ask(shop, bundle, step, folder))
+    done = records.read(shop.steps.folder_of(step, reads) / "records.jsonl")
+    return {one.example_id: one for one in done}
+
+
+def _ask(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> Any:
+    request = {
+        "bundle": bundle.path,
+        "rows": shop.write_rows("held", shop.splits.validation),
+        "labels": shop.splits.labels,
+        "records": folder / "records.jsonl",
+    }
+    return shop.run_child(step, "smallworks.evaluate.held", request, folder)
+
+
+def _of_baseline(shop: Workshop, name: str) -> dict[ExampleId, Record]:
+    """From the fits that calibrated it: each row answered by one that did not see it."""
+    labels, found = shop.splits.labels, dict[ExampleId, Record]()
+    for example, said in held_out(shop, name):  # type: ignore[arg-type]
+        probabilities = dict(zip(labels, said, strict=True))
+        found[example.id] = _record(shop, example, max(labels, key=probabilities.__getitem__), probabilities)
+    return found
+
+
+def _of_recorded(shop: Workshop) -> dict[ExampleId, Record]:
+    """The recorded answers to rows outside of the test set."""
+    flagship = shop.task.flagship
+    if flagship is None or flagship.answers is None:
+        return {}
+    answers = read_answers(flagship.answers)
+    rows = ((e, answers.get(e.id) or answers.get(e.text)) for e in shop.fitting)
+    return {e.id: _record(shop, e, str(said["output"]), None) for e, said in rows if said}
+
+
+def _record(shop: Workshop, example: Example, text: str, probabilities: Mapping[str, float] | None) -> Record:
+    said = Answer(text=text, tokens_in=0, tokens_out=0, ms=0.0, probabilities=probabilities)
+    return record(example, said, kind=shop.task.kind, labels=shop.splits.labels)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, found: Routing) -> Row:
+    """Frozen, and measured on the test rows like any other candidate."""
+    bundles = [open_bundle(row.bundle) for row in stages if row.bundle]
+    plan = plan_of(bundles, mix)
+    assert plan is not None, "a mix that hands over has two stages"
+    step = f"freeze-{name}"
+    reads = {"stages": [bundle.id for bundle in bundles], "thresholds": mix.thresholds, "data": shop.data_key}
+
+    def make(folder: Path) -> dict[str, Any]:
+        frozen = freeze_cascade(
+            plan,
+            candidate=name,
+            into=shop.bundles,
+            scratch=folder / "scratch",
+            golden=[dict(example.inputs) for example in shop.golden_examples()],
+            lineage={"data": shop.data_key, **promise_of(found, mix)},
+        )
+        return {"bundle": frozen.name}
+
+    row = measure(shop, shop.frozen(step, reads, make), "cascade")
+    assert row.records is not None
+    done = records.read(row.records)
+    share = sum(one.stage == stages[-1].name for one in done) / len(done)
+    return replace(row, notes=(*_notes(found, mix, share), *row.notes))
+
+
+def _mixed_row(shop: Workshop, name: str, first: Row, last: Row, mix: Mix, found: Routing) -> Row:
+    """Recorded answers in the place of a server: what the cascade would come to, and nothing to serve."""
+    assert first.records and last.records and mix.thresholds[0] is not None
+    early, late = records.read(first.records), {r.example_id: r for r in records.read(last.records)}
+    done = [
+        replace(one, stage=first.name)
+        if confidence(one) >= mix.thresholds[0]
+        else replace(late[one.example_id], stage=last.name)
+        for one in early
+    ]
+    share = sum(one.stage == last.name for one in done) / len(done)
+    path = shop.steps.folder / f"{name}-{files.hash_value([mix.thresholds, shop.data_key])[:12]}.jsonl"
+    records.write(path, done)
+    metrics = summarise(done, shop.task.kind)
+    return Row(
+        name=name,
+        kind="cascade",
+        engine=f"cascade: {first.name}, then recorded answers",
+        metric=metrics[shop.task.targets.metric],
+        metrics=metrics,
+        cost_per_1000=(first.cost_per_1000 or 0.0) + share * (last.cost_per_1000 or 0.0),
+        records=path,
+        notes=(*_notes(found, mix, share), "not to be served: the flagship's answers were recorded"),
+    )
+
+
+def _notes(found: Routing, mix: Mix, share: float) -> tuple[str, ...]:
+    asked = (
+        describe(found) if mix == found.chosen else f"{found.stages[0]} answers from {mix.thresholds[0]:g}"
+    )
+    return (
+        f"{asked}; {100 * share:.1f} % of the test rows went to {found.stages[-1]}",
+        f"promise: {promise_of(found, mix)['promise']}, by {found.rows:,} held-out rows",
+    )
+
+
+def _write_mixes(shop: Workshop, name: str, found: Routing, mix: Mix) -> Path:
+    """What the picture draws, in the folder of the steps."""
+    key = files.hash_value([found.stages, asdict(mix), shop.data_key])[:12]
+    path = shop.steps.folder / f"{name}-{key}-{MIXES}"
+    kept = [one for i, one in enumerate(found.mixes) if i == 0 or one.shares != found.mixes[i - 1].shares]
+    files.write_json(
+        path,
+        {
+            "stages": found.stages,
+            "rows": found.rows,
+            "chosen": asdict(mix),
+            "last": asdict(found.last),
+            "oracle": asdict(found.oracle),
+            "mixes": [asdict(one) for one in kept],
+        },
+    )
+    return path

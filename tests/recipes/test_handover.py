@@ -1,0 +1,160 @@
+"""Cascades of a build: thresholds from held-out rows, rows on the table, reasons where they would not pay."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from smallworks import settings, starter, taskfile
+from smallworks.bundle import Bundle, Calibration, open_bundle
+from smallworks.engines.fake import Fake
+from smallworks.engines.predictor import Predictor
+from smallworks.evaluate.records import read
+from smallworks.prompt import Renderer
+from smallworks.recipes import mixes
+from smallworks.recipes.build import Options, build, finished
+from smallworks.recipes.plan import CASCADES
+from smallworks.server import background, create_app
+from smallworks.types import Choices, Prompt, Row, Table, Task
+
+ONLY = Options(only=("majority", "linear", "flagship", "cascade-*"))
+FLAGSHIP = '[flagship]\nname = "big"\ninput_price = 3.0\noutput_price = 15.0\n'
+
+
+def rows_of(folder: Path, *names: str) -> list[dict[str, str]]:
+    found = []
+    for name in names:
+        with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            found += list(csv.DictReader(file))
+    return found
+
+
+def copied(task: Task, folder: Path, flagship: str) -> Task:
+    """The same task with what was built of it, and a flagship; its answers are still to be written."""
+    shutil.copytree(task.folder, folder)
+    (folder / "answers.jsonl").touch()
+    text = (task.folder / "task.toml").read_text(encoding="utf-8")
+    (folder / "task.toml").write_text(text + FLAGSHIP + flagship, encoding="utf-8")
+    return taskfile.load_task(folder)
+
+
+def row(table: Table, name: str) -> Row:
+    return next(r for r in table.rows if r.name == name)
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    small_task: Task, small_table: Table, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Task, Table]:
+    """A flagship that was right on nineteen of twenty rows, training rows among them."""
+    folder = tmp_path_factory.mktemp("recorded") / "task"
+    task = copied(small_task, folder, 'answers = "answers.jsonl"\n')
+    with (folder / "answers.jsonl").open("w", encoding="utf-8") as file:
+        for number, one in enumerate(rows_of(folder, "train", "test")):
+            said = "bug" if number % 20 == 0 else one["label"]
+            file.write(json.dumps({"input": one["text"], "output": said}) + "\n")
+    return task, build(task, ONLY)
+
+
+def test_recorded_answers_make_a_row_that_cannot_be_served(recorded: tuple[Task, Table]) -> None:
+    table = recorded[1]
+    one, linear, flagship = (row(table, name) for name in ("cascade-flagship", "linear", "flagship"))
+    assert one.bundle is None and "not to be served" in one.notes[-1]
+    assert linear.metric.value < one.metric.value <= 1 and one.metric.n == 60
+    assert linear.cost_per_1000 < one.cost_per_1000 < flagship.cost_per_1000
+    share = sum(r.stage == "flagship" for r in read(one.records)) / 60
+    expected = linear.cost_per_1000 + share * flagship.cost_per_1000
+    assert 0 < share < 1 and one.cost_per_1000 == pytest.approx(expected)
+    assert f"{100 * share:.1f} % of the test rows" in one.notes[0]
+
+
+def test_too_few_held_out_rows_promise_nothing_and_the_row_says_so(recorded: tuple[Task, Table]) -> None:
+    notes = row(recorded[1], "cascade-flagship").notes
+    assert re.search(
+        r"promise: none: at most 1 point .* about [\d,]+ rows would show it, by \d+ held", notes[1]
+    )
+
+
+def test_a_cascade_without_its_stages_says_what_it_needs(recorded: tuple[Task, Table]) -> None:
+    assert row(recorded[1], "cascade-fused").skipped == "needs fused on the table"
+    assert row(recorded[1], "cascade-lm").skipped == "needs lm-lora on the table"
+
+
+def test_the_table_comes_back_with_its_mixes(recorded: tuple[Task, Table]) -> None:
+    task, table = recorded
+    assert finished(task, ONLY) == table and row(table, "cascade-flagship").mixes.is_file()
+
+
+def test_the_picture_shows_every_mix_the_choice_and_the_oracle(recorded: tuple[Task, Table]) -> None:
+    (found,) = mixes.of_table(recorded[1])
+    drawn = ElementTree.fromstring(mixes.draw(found))
+    assert len(drawn.findall(".//circle[@class='ring']")) == 1
+    assert len(drawn.findall(".//g")) == len(found.points) + 3
+    words = [mark.text for mark in drawn.iter("text")]
+    assert {"chosen", "oracle", "flagship alone", "linear alone"} <= set(words)
+    assert not re.search(r"href|url\(|style=|id=", mixes.draw(found))
+    assert "too few to promise" in mixes.said(found)
+    page = recorded[1].report.read_text(encoding="utf-8")
+    assert "cascade-flagship: when to hand over" in page and mixes.draw(found) in page
+
+
+def test_recorded_answers_to_test_rows_alone_give_no_thresholds(
+    small_task: Task, small_table: Table, tmp_path: Path
+) -> None:
+    task = copied(small_task, tmp_path / "task", 'answers = "answers.jsonl"\n')
+    said = [{"input": one["text"], "output": one["label"]} for one in rows_of(task.folder, "test")]
+    (task.folder / "answers.jsonl").write_text("\n".join(map(json.dumps, said)), encoding="utf-8")
+    reason = row(build(task, ONLY), "cascade-flagship").skipped
+    assert "0 held-out rows" in reason and "record its answers to training rows" in reason
+
+
+class Knowing(Fake):
+    """Labels a prompt as the ticket that stands in it."""
+
+    def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
+        known = {one["text"]: one["label"] for one in rows_of(starter.TASKS["tickets"], "train", "test")}
+        right = [next((known[text] for text in known if text in p.text), "") for p in prompts]
+        sure = [[0.98 if label == one else 0.01 for label in choices.labels] for one in right]
+        return np.log(np.array(sure) / np.sum(sure, axis=1, keepdims=True))
+
+
+@pytest.fixture
+def served(small_table: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of our own that knows every row by heart: the flagship for a day."""
+    linear = open_bundle(row(small_table, "linear").bundle).manifest
+    manifest = replace(linear, candidate="big", engine="fake", calibration=Calibration(), files={})
+    big = Predictor(manifest=manifest, model=Knowing(), renderer=Renderer(manifest.prompt))
+    with background(create_app({"big": big}, default="big")) as url:
+        monkeypatch.setenv(settings.UPSTREAMS, f"{url}/v1")
+        yield url
+
+
+@pytest.mark.slow
+def test_a_server_as_the_last_stage_makes_a_bundle_that_is_priced_by_its_share(
+    small_task: Task, small_table: Table, served: str, tmp_path: Path
+) -> None:
+    task = copied(small_task, tmp_path / "task", f'url = "{served}/v1"\n')
+    with (starter.TASKS["tickets"] / "train.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    with (task.folder / "more.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([lines[0], *lines[300:380]])
+    task = replace(task, data=replace(task.data, validation=task.folder / "more.csv"))
+    table = build(task, Options(only=("linear", "flagship", "cascade-flagship")))
+    one, flagship = row(table, "cascade-flagship"), row(table, "flagship")
+    assert one.skipped is None, one.skipped
+    bundle: Bundle = open_bundle(one.bundle)
+    assert [stage.name for stage in bundle.manifest.stages] == ["linear", "flagship"]
+    assert one.cost_per_1000 < flagship.cost_per_1000 and one.parity.holds
+
+
+def test_the_names_are_candidates_like_any_other(recorded: tuple[Task, Table]) -> None:
+    assert [r.name for r in recorded[1].rows if r.kind == "cascade"] == list(CASCADES)
