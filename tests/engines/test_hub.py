@@ -148,3 +148,13 @@ def test_progress_ends_at_the_size_of_all(hub: Any) -> None:
     assert told[-1][0] == told[-1][1] == fetching.look(REF, PATTERNS).size
     record: dict[str, Any] = files.read_json(next(Path(fetching._folder(REF) / "fetched").iterdir()))
     assert set(record) == {f.path for f in fetching.look(REF, PATTERNS).files}
+
+
+def test_a_refusal_is_not_taken_for_silence(hub: Any) -> None:
+    path = base.fetch("owner/name", PATTERNS)
+    hub.fail = (500, "")
+    assert base.fetch("owner/name", PATTERNS) == path
+    hub.fail = (403, "GatedRepo")
+    with pytest.raises(ModelError, match="'owner/name' is gated") as caught:
+        base.fetch("owner/name", PATTERNS)
+    assert f"{hub.url}/owner/name" in caught.value.fix

@@ -37,6 +37,9 @@ EXTRAS = (
     ),
     Extra(name="data", libraries=("pyarrow", "py3langid"), gives="Parquet files, and telling languages"),
     Extra(
+        name="rag", libraries=("pypdf", "python-docx"), gives="PDF and Word files in an index of documents"
+    ),
+    Extra(
         name="openvino",
         libraries=("openvino", "llguidance"),
         gives="the openvino engine: int8 and int4 forms that read prompts quickly on a CPU",
@@ -73,7 +76,10 @@ def doctor(*, json: bool = False) -> None:
         talk.out.print(f"{mark} \\[{extra['name']}] {extra['gives']}", highlight=False, soft_wrap=True)
         if isinstance(missing, list) and missing:
             talk.out.print(
-                f"    missing {', '.join(missing)}: {extra['fix']}", highlight=False, soft_wrap=True
+                f"    missing {', '.join(missing)}: {extra['fix']}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
 
 

@@ -27,8 +27,12 @@ EXACT_CACHE = 64 * 2**20
 """Bytes up to which llama.cpp's keys and values are kept in float32, which makes scores exact to 1e-5."""
 TRAINING_RUNTIME = 620_000_000
 """Resident memory of Python with torch, transformers, PEFT and TRL before any model."""
-SERVING_RUNTIME = 90_000_000
+SERVING_RUNTIME = 74_000_000
 """Resident memory of Python with llama.cpp before any model (measured)."""
+VOCABULARY = 690
+"""Bytes that llama.cpp keeps for each token of the vocabulary: texts, merges, maps (measured)."""
+REPACKED = ("q4_0", "q4_K_M")
+"""Formats whose linear layers llama.cpp keeps a second time, in the order that the CPU multiplies fastest."""
 BATCH = 512
 """Tokens of a prompt that llama.cpp reads at once."""
 PEAK = 1.5
@@ -37,16 +41,25 @@ PEAK = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """Peak bytes of a process that answers, by part."""
+    """Peak bytes of a process that answers, by part.
+
+    `repacked` is a second copy of weights: the first is the file's own pages, which the system takes back
+    where memory is short. So `needed` is what has to be free, `total` what the process shows at its peak.
+    """
 
     runtime: int
     weights: int
     cache: int
     activations: int
+    repacked: int = 0
+
+    @property
+    def needed(self) -> int:
+        return self.runtime + self.weights + self.cache + self.activations
 
     @property
     def total(self) -> int:
-        return self.runtime + self.weights + self.cache + self.activations
+        return self.needed + self.repacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +127,11 @@ def serving(shape: Shape, form: Format, *, context: int, slots: int = 1) -> Serv
     # Inputs and outputs of a layer, its feed-forward product, and a score of every head and pair of tokens.
     at_once = read * (4 * shape.hidden + 3 * shape.intermediate + shape.heads * context)
     return Serving(
-        runtime=SERVING_RUNTIME,
+        runtime=SERVING_RUNTIME + VOCABULARY * shape.vocab,
         weights=weights(shape, form),
         cache=kept,
-        activations=4 * at_once + 4 * shape.vocab,
+        activations=2 * at_once,  # float32, and half of them live at once
+        repacked=int(shape.linear * LINEAR[form]) if form in REPACKED else 0,
     )
 
 

@@ -33,10 +33,6 @@ TWICE = "consolidated*.safetensors"
 """Some makers publish the same weights a second time under this name."""
 
 
-class Unreachable(ModelError):
-    """The hub did not answer, or may not be asked."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class HubRef:
     """owner/name, with /file.gguf for one file of it, with @revision for a branch, a tag or a commit."""
@@ -97,8 +93,8 @@ def fetch(ref: HubRef, patterns: Sequence[str], progress: Progress = silent) -> 
         return here
     try:
         listing = look(ref, patterns)
-    except Unreachable:
-        if here is not None:
+    except ModelError as error:
+        if here is not None and _unanswered(error):
             return here
         raise
     return download(listing, progress)
@@ -324,14 +320,22 @@ def _explained(ref: HubRef) -> Iterator[None]:
         raise _absent(ref) from error
 
 
-def _absent(ref: HubRef) -> Unreachable:
+def _unanswered(error: ModelError) -> bool:
+    """The hub could not be reached or failed, rather than refused."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    cause = error.__cause__
+    return type(cause) is HfHubHTTPError if isinstance(cause, HfHubHTTPError) else cause is not None
+
+
+def _absent(ref: HubRef) -> ModelError:
     here = settings.load()
     if here.offline:
-        return Unreachable(
+        return ModelError(
             f"'{ref.repo}' is not in the cache at '{here.home}', and fetching is switched off.",
             fix="Give a local folder, or run without SMALLWORKS_OFFLINE and HF_HUB_OFFLINE.",
         )
-    return Unreachable(
+    return ModelError(
         f"'{ref.repo}' could not be fetched from {here.hub_url} and is not in the cache.",
         fix="Check the network, set SMALLWORKS_HUB_URL to a mirror, or give a local folder.",
     )
