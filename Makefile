@@ -16,8 +16,9 @@ $(STAMP): pyproject.toml constraints/cpu.txt scripts/setup.py
 demo: setup
 	@$(BIN)/smallworks demo
 
+# One process a core, at most four; a file stays in one process, because its models are made once.
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 quick: setup
 	@$(BIN)/python -m pytest -m "not slow"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
+import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
@@ -87,6 +93,182 @@ def shared_files() -> Path:
     if not path.is_dir():
         pytest.skip(f"../shared is absent: {path}")
     return path
+
+
+Replies = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
+
+
+@dataclass
+class Upstream:
+    """A real server in OpenAI's shape on loopback; `asked` holds the bodies of its requests."""
+
+    url: str
+    asked: list[dict[str, Any]]
+
+
+@pytest.fixture
+def upstream_of() -> Iterator[Callable[[Replies], Upstream]]:
+    """Start a server that answers each chat completion as the given function says: (status, JSON)."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(reply: Replies) -> Upstream:
+        asked: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._send(404, {"error": {"message": "no such page"}})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                asked.append(body)
+                self._send(*reply(body))
+
+            def _send(self, status: int, document: dict[str, Any]) -> None:
+                content = json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None:
+                """Silent."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        servers.append(server)
+        return Upstream(url=f"http://127.0.0.1:{server.server_port}/v1", asked=asked)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Hub(ThreadingHTTPServer):
+    """A stand-in for the hub with one repository, owner/name; weights are large files, with a SHA-256.
+
+    `fail` answers everything with that status and error code; `ranges` are the parts that were asked for.
+    """
+
+    daemon_threads = True
+    commit = "c0ffee" + "0" * 34
+    files: dict[str, bytes]
+    fail: tuple[int, str] | None = None
+    asked: list[str]
+    ranges: list[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class HubRoutes(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+    def answer(self) -> None:
+        path = urlsplit(self.path).path
+        self.server.asked.append(path)
+        status, headers, body = self.routed(path)
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def routed(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        if self.server.fail:
+            status, code = self.server.fail
+            return status, {"X-Error-Code": code}, b"{}"
+        files, commit = self.server.files, self.server.commit
+        if path == "/api/models/owner/name/revision/absent":
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
+        if path.startswith("/api/models/owner/name/revision/"):
+            return 200, {}, json.dumps({"id": "owner/name", "sha": commit, "siblings": []}).encode()
+        if path.startswith("/api/models/owner/name/tree/"):
+            return 200, {}, json.dumps([_hub_entry(*item) for item in files.items()]).encode()
+        name = path.removeprefix(f"/owner/name/resolve/{commit}/")
+        if name not in files:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
+        named = _hub_entry(name, files[name])
+        etag = named.get("lfs", named)["oid"]
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit}
+        return self.part_of(files[name], headers)
+
+    def part_of(self, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        asked = self.headers.get("Range")
+        if not asked:
+            return 200, headers, body
+        self.server.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").partition("-")[0])
+        there = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+        return 206, {**headers, **there}, body[start:]
+
+
+def _hub_entry(name: str, content: bytes) -> dict[str, Any]:
+    """A file as the hub lists it: named by git's hash, and a large one by its SHA-256 as well."""
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    entry: dict[str, Any] = {"type": "file", "path": name, "size": len(content), "oid": blob}
+    if name.endswith((".safetensors", ".gguf", ".bin")):
+        sha256 = hashlib.sha256(content).hexdigest()
+        entry["lfs"] = {"oid": sha256, "size": len(content), "pointerSize": 130}
+    return entry
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """The least that is a model folder: 2 × 3 and 4 values in two files."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "model"
+    path.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (path / name).write_text("{}")
+    save_file({"a": np.zeros((2, 3), np.float32)}, path / "model-1.safetensors")
+    save_file({"b": np.zeros(4, np.float16)}, path / "model-2.safetensors")
+    return path
+
+
+@pytest.fixture
+def hub(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    server = Hub(("127.0.0.1", 0), HubRoutes)
+    server.asked, server.ranges = [], []
+    server.files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    server.files |= {"pytorch_model.bin": b"pickle", "modeling.py": b"raise SystemExit"}
+    thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    monkeypatch.setenv("SMALLWORKS_HUB_URL", server.url)
+    monkeypatch.setenv("SMALLWORKS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def completion(text: str, *, tokens: tuple[int, int] = (100, 2), **shares: float) -> dict[str, Any]:
+    """A chat completion; `shares` are the probabilities of alternatives to its first token."""
+    choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    if shares:
+        top = [{"token": token, "logprob": math.log(share)} for token, share in shares.items()]
+        choice["logprobs"] = {"content": [{"token": text[:1], "top_logprobs": top}]}
+    usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+    return {"choices": [choice], "usage": usage}
+
+
+@pytest.fixture(scope="session")
+def completed() -> Callable[..., dict[str, Any]]:
+    return completion
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,11 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_peak_of_whoever_started_a_process_is_not_its_own() -> None:
+    large = bytearray(os.urandom(1)) * 300_000_000
+    del large
+    asked = "from smallworks.child import peak_memory; print(peak_memory())"
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert 1_000_000 < int(told.stdout) < 250_000_000

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
+from smallworks.types import Answer, Choices, Chunk, Completion, Prompt, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,15 @@ class Metered(Protocol):
 
     def spent(self) -> tuple[int, int, int]:
         """Requests, tokens in and tokens out since it was opened, as its server counts them."""
+        ...
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """A model made of several, each with a prompt and a calibration of its own: it labels texts itself."""
+
+    def label(self, texts: Sequence[str]) -> list[Answer]:
+        """One answer a text, with probabilities that are calibrated already."""
         ...
 
 

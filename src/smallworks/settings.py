@@ -70,9 +70,21 @@ def _threads(text: str | None) -> int:
     return int(text)
 
 
+def ranks() -> int:
+    """Processes that a distributed launcher (torchrun, accelerate launch) started together; 1 without one."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    return int(count) if count.isdecimal() else 1
+
+
 def physical_cores() -> int:
     """Physical cores that this process may use; oversubscription is the largest speed risk of all."""
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(usable, psutil.cpu_count(logical=False) or usable))
+
+
+def array_threads() -> int:
+    """Threads that numpy's matrix products take: what its library is told, else the physical cores."""
+    told = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    return int(told) if told.isdecimal() and int(told) > 0 else physical_cores()

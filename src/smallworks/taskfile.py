@@ -112,6 +112,7 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
         "train": _path('train = "data/train.jsonl"', required=True),
         "validation": _path('validation = "data/validation.jsonl"'),
         "test": _path('test = "data/test.jsonl"'),
+        "synthetic": _path('synthetic = "data/synthetic.jsonl"'),
         "input": Rule(
             noun="a column or a list of columns",
             holds=lambda value: _is_text(value) or _is_texts(value),
@@ -348,7 +349,7 @@ def _compile(schema: Mapping[str, Any]) -> None:
 def _data(section: Mapping[str, Any], folder: Path) -> DataFiles:
     files = {
         role: _existing(section[role], folder, f"[data] {role}")
-        for role in ("train", "validation", "test")
+        for role in ("train", "validation", "test", "synthetic")
         if role in section
     }
     roles = list(files)
@@ -370,7 +371,11 @@ def _data(section: Mapping[str, Any], folder: Path) -> DataFiles:
         group=section.get("group"),
     )
     return DataFiles(
-        train=files["train"], validation=files.get("validation"), test=files.get("test"), columns=columns
+        train=files["train"],
+        validation=files.get("validation"),
+        test=files.get("test"),
+        columns=columns,
+        synthetic=files.get("synthetic"),
     )
 
 

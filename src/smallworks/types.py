@@ -39,10 +39,13 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFiles:
+    """Where the rows are. Those of `synthetic` come from a teacher and are only ever trained on."""
+
     train: Path
     validation: Path | None = None
     test: Path | None = None
     columns: Columns = Columns()
+    synthetic: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,8 @@ class Example:
     """One row. `inputs` holds named texts (at least 'input'); `output` is text, a label or JSON text.
 
     `row` is the 1-based row in its file, the header of a CSV not counted. Rows of one `group` (a customer,
-    a document) belong together; empty: the row stands alone.
+    a document) belong together; empty: the row stands alone. `probabilities` is what a teacher gave each
+    label that it named; a model may learn from them instead of from `output` alone.
     """
 
     id: ExampleId
@@ -114,6 +118,7 @@ class Example:
     tags: tuple[str, ...] = ()
     row: int = 0
     group: str = ""
+    probabilities: Mapping[str, float] | None = None
 
     @property
     def text(self) -> str:
@@ -218,7 +223,8 @@ class Answer:
 
     `probabilities` maps each label to its calibrated probability (classify only; sums to 1).
     `ms` is the wall time from inputs to answer, rendering included. `shortened` says that only the
-    beginning of the input was read, since all of it does not fit the model.
+    beginning of the input was read, since all of it does not fit the model. `stage` names which stage of a
+    cascade answered; tokens are then of all stages that were asked.
     """
 
     text: str
@@ -228,6 +234,7 @@ class Answer:
     finish: Finish = "stop"
     probabilities: Mapping[str, float] | None = None
     shortened: bool = False
+    stage: str = ""
 
 
 # --- Evaluation ---------------------------------------------------------------------------------
@@ -255,6 +262,7 @@ class Record:
     probabilities: Mapping[str, float] | None = None
     shortened: bool = False
     group: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,7 +352,10 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One candidate: measured, or skipped with the reason; `failed` when it was tried in vain."""
+    """One candidate: measured, or skipped with the reason; `failed` when it was tried in vain.
+
+    `mixes` is the file of what a cascade's stages come to together, at every threshold.
+    """
 
     name: str
     kind: str
@@ -363,6 +374,7 @@ class Row:
     notes: tuple[str, ...] = ()
     skipped: str | None = None
     failed: bool = False
+    mixes: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

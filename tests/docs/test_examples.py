@@ -56,7 +56,7 @@ def test_the_python_page_runs_from_top_to_bottom(
 )
 def test_a_task_file_in_the_documentation_loads(block: str, tmp_path: Path) -> None:
     raw = tomllib.loads(block)
-    named = [raw["data"].get(part) for part in ("train", "validation", "test")]
+    named = [raw["data"].get(part) for part in ("train", "validation", "test", "synthetic")]
     named.append(raw.get("flagship", {}).get("answers"))
     for name in filter(None, named):
         path = tmp_path / name

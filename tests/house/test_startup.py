@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 HEAVY = ["torch", "transformers", "trl", "peft", "sklearn", "scipy", "onnxruntime", "onnx", "xllamacpp"]
-HEAVY += ["pyarrow", "datasets", "sacrebleu", "fastapi", "pydantic", "uvicorn", "huggingface_hub"]
+HEAVY += ["openvino", "onnxruntime_genai", "bitsandbytes", "pyarrow", "datasets", "sacrebleu"]
+HEAVY += ["fastapi", "pydantic", "uvicorn", "huggingface_hub"]
 SHOW = (
     "import sys, json; sys.stderr.write(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 )

@@ -60,7 +60,8 @@ def generate(
     talk.out.print(answer.text, markup=False, highlight=False, soft_wrap=True)
     if answer.probabilities:
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:5]
-        talk.remark(escape("  ".join(f"{label} {p:.3f}" for label, p in ranked)))
+        stage = f"  (from {answer.stage})" if answer.stage else ""
+        talk.remark(escape("  ".join(f"{label} {p:.3f}" for label, p in ranked) + stage))
 
 
 def _sampling(

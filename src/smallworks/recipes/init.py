@@ -77,6 +77,7 @@ instruction = "{instruction}"
 train = "data/train.jsonl"
 # validation = "data/validation.jsonl"  # a tenth of train when left out
 # test = "data/test.jsonl"  # a fifth of train when left out
+# synthetic = "data/synthetic.jsonl"  # rows of a teacher, only ever trained on; see `smallworks data synth`
 # input = {input}  # a column, or several: ["title", "body"]; found by itself when left out
 # output = "{output}"  # likewise
 # id = "id"  # made of the row's content when left out

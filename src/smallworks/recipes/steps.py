@@ -15,7 +15,7 @@ from typing import Any
 from smallworks import files
 from smallworks.seams import Progress
 
-VERSION = 1
+VERSION = 2
 """Raise it when a step's meaning changes, so that old results are not reused."""
 
 
