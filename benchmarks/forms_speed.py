@@ -1,9 +1,9 @@
 """How fast each 8-bit and 4-bit form reads and writes, on the shape of SmolLM2-135M with random weights.
 
 Measured: tokens a second of a prompt of 256 tokens that no cache knows (the best of ROUNDS), and of 24 tokens
-written after 20, one thread, all forms in turns. Against: llama.cpp's q8_0 and q4_0 in the same run. Not
-covered: more threads, several requests at once, other shapes and processors; the weights are random, so that
-nothing is said of quality.
+written after 20, one thread, all forms in turns. Against: llama.cpp's q8_0 and q4_0 in the same run.
+Not covered: more threads, several requests at once, other shapes and processors; the weights are random, so
+that nothing is said of quality.
 """
 
 from __future__ import annotations

@@ -79,8 +79,11 @@ def snips(intent: str, part: str) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def countries(folder: Path, rows: int = 300) -> Path:
-    """Questions on fact sheets never trained on, half of them without an answer there."""
+def countries(folder: Path, brief: bool, rows: int = 300) -> Path:
+    """Questions on fact sheets never trained on, half of them without an answer there.
+
+    The answer is the line that holds it, as the curriculum has it, or when `brief` the value alone.
+    """
     corpora, facts, answer = _training("corpora", "curriculum.facts", "curriculum.answer")
     source = corpora.read(shared("corpora"))
     random = Random(SEED)
@@ -90,9 +93,11 @@ def countries(folder: Path, rows: int = 300) -> Path:
         if record is None or record.missing is None:
             continue
         asked = record.missing if len(found) % 2 else random.choice(record.facts)
-        reply = answer.UNKNOWN if len(found) % 2 else str(asked.value)
+        said = str(asked.value) if brief else asked.answer
+        reply = answer.UNKNOWN if len(found) % 2 else said
         found.append((f"Context: {record.text}\n\nQuestion: {asked.question}", reply))
-    return _task(folder, "answer", "Answer the question from the context.", found[:40], found[40:])
+    instruction = answer.BRIEF[1] if brief else answer.INSTRUCTIONS[0]
+    return _task(folder, "answer", instruction, found[:40], found[40:])
 
 
 def figures(task: Path, only: str, folder: Path, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The whole test suite runs in minutes.
 
-Measured: wall time of `python -m pytest` on every core, which is what `make test` runs after its set-up; how many tests
-passed, failed and were skipped. No peer. Not covered: the set-up itself.
+Measured: wall time of `python -m pytest` on every core, which is what `make test` runs after its set-up; how
+many tests passed, failed and were skipped. No peer. Not covered: the set-up itself.
 """
 
 from __future__ import annotations

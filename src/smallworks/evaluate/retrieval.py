@@ -1,7 +1,7 @@
 """How well a search ranks what belongs to a question: recall@k, reciprocal rank, nDCG. Pure; knows no search.
 
-A ranking is ids, the best first, none twice. Relevance is yes or no. Definitions as in trec_eval: recall@k is the
-share of the relevant that stands among the first k, nDCG discounts place r by log2(r + 1).
+A ranking is ids, the best first, none twice. Relevance is yes or no. Definitions as in trec_eval: recall@k
+is the share of the relevant that stands among the first k, nDCG discounts place r by log2(r + 1).
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def ndcg_at(k: int, ranking: Ranking, relevant: Collection[Hashable]) -> float:
     return found / best
 
 
-def measured(
-    rankings: Sequence[Ranking], relevant: Sequence[Collection[Hashable]]
-) -> Mapping[str, Estimate]:
+def measured(rankings: Sequence[Ranking], relevant: Sequence[Collection[Hashable]]) -> Mapping[str, Estimate]:
     """Every metric as a mean over questions, with its interval. Each question needs something relevant."""
     deepest = DEPTHS[-1]
     parts = {

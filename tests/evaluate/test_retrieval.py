@@ -1,0 +1,45 @@
+"""Retrieval metrics by their definitions, and nDCG as scikit-learn computes it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from smallworks.evaluate.retrieval import measured, ndcg_at, recall_at, reciprocal_rank
+
+
+def test_recall_is_the_share_of_the_relevant_among_the_first() -> None:
+    assert recall_at(2, ["a", "b", "c"], {"b", "c"}) == 0.5
+    assert recall_at(3, ["a", "b", "c"], {"b", "c"}) == 1.0
+
+
+def test_the_reciprocal_rank_is_that_of_the_first_relevant() -> None:
+    assert reciprocal_rank(10, ["a", "b", "c"], {"c", "b"}) == 0.5
+    assert reciprocal_rank(1, ["a", "b"], {"b"}) == 0.0
+
+
+def test_ndcg_discounts_by_place() -> None:
+    assert ndcg_at(10, ["a", "b", "c"], {"b"}) == pytest.approx(1 / math.log2(3))
+    assert ndcg_at(10, ["a", "b"], {"a", "b"}) == 1.0
+
+
+def test_ndcg_agrees_with_a_reference() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        relevant = random.random(30) < 0.2
+        relevant[0] = True
+        scores = random.permutation(30).astype(float)
+        ranking = list(np.argsort(-scores))
+        reference = metrics.ndcg_score([relevant.astype(float)], [scores], k=10)
+        assert ndcg_at(10, ranking, set(np.flatnonzero(relevant))) == pytest.approx(reference)
+
+
+def test_means_come_with_intervals() -> None:
+    found = measured([["a", "b"], ["b", "a"], ["c", "d"]], [{"a"}, {"a"}, {"a"}])
+    assert set(found) == {"recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10"}
+    assert found["recall@5"].value == pytest.approx(2 / 3) and found["recall@1"].value == pytest.approx(1 / 3)
+    assert found["mrr@10"].value == pytest.approx(0.5)
+    assert all(0 <= one.low <= one.value <= one.high <= 1 for one in found.values())

@@ -1,0 +1,108 @@
+"""Questions measure an index and fit when it answers; rows that cannot be used are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from smallworks import rag
+from smallworks.errors import DataError, UserError
+from smallworks.rag import confidence
+from smallworks.recipes.documents import Question, index_folder, opened, read_questions
+from smallworks.types import REFUSAL
+
+PLACES = ["harbour", "quay", "mill", "bakery", "museum", "library", "station", "theatre", "garden", "castle"]
+THINGS = ["opens", "closes", "costs"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "d").mkdir()
+    for number, place in enumerate(PLACES):
+        lines = [f"The {place} {thing} at number {number}{at}." for at, thing in enumerate(THINGS)]
+        (tmp_path / "d" / f"{place}.txt").write_text(" ".join(lines))
+    return tmp_path / "d"
+
+
+def written(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_questions_measure_the_search_and_fit_the_threshold(folder: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": f"When is it that the {place} {thing}?", "document": f"{place}.txt"}
+        for place in PLACES
+        for thing in THINGS
+    ]
+    done = index_folder(folder, tmp_path / "i.sqlite", questions=written(tmp_path / "q.jsonl", rows))
+    assert done.quality and done.quality.questions == 30
+    assert done.quality.metrics["recall@1"].value == 1.0
+    assert done.quality.answered and done.quality.answered.value >= 0.9
+    assert done.quality.abstained and done.quality.abstained.value >= 0.9
+    with opened(tmp_path / "i.sqlite") as index:
+        assert confidence.curve_of(index) == done.quality.curve
+        assert done.quality.curve.questions == 60
+
+
+def test_few_questions_leave_the_default(folder: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"question": "When does the mill open?", "document": "mill.txt"}]
+    done = index_folder(folder, tmp_path / "i.sqlite", questions=written(tmp_path / "q.jsonl", rows))
+    assert done.quality and done.quality.curve == confidence.WORDS and done.quality.answered is None
+
+
+def test_rows_name_documents_or_refuse(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": "a", "documents": ["x.md", "y.md"]},
+        {"Query": "b", "path": "x.md; z.md", "answer": "yes"},
+        {"text": "c", "output": REFUSAL},
+    ]
+    assert read_questions(written(tmp_path / "q.jsonl", rows)) == [
+        Question(text="a", documents=("x.md", "y.md")),
+        Question(text="b", documents=("x.md", "z.md")),
+        Question(text="c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"document": "x"}], "row 1 asks nothing"),
+        ([{"question": "a", "answer": "yes"}], "row 1 names no document"),
+        ([], "holds no question"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_questions(written(tmp_path / "q.jsonl", rows))
+
+
+def test_a_document_that_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"question": "a", "document": "nowhere.txt"}]
+    with pytest.raises(UserError, match=r"'nowhere\.txt', which is not in the index"):
+        index_folder(folder, tmp_path / "i.sqlite", questions=written(tmp_path / "q.jsonl", rows))
+
+
+def test_a_real_embedder_finds_by_meaning(folder: Path, tmp_path: Path) -> None:
+    encoder = os.environ.get("SMALLWORKS_MINILM")
+    if not encoder:
+        pytest.skip("no encoder: set SMALLWORKS_MINILM")
+    done = index_folder(folder, tmp_path / "i.sqlite", embedder=encoder)
+    assert done.ingested.embedded == len(PLACES)
+    assert index_folder(folder, tmp_path / "i.sqlite").ingested.embedded == 0
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder, moved)
+    assert index_folder(folder, tmp_path / "i.sqlite", embedder=str(moved)).ingested.embedded == 0
+    rag.index(folder, tmp_path / "words.sqlite")
+    with (
+        pytest.raises(UserError, match="has no vectors of"),
+        opened(tmp_path / "words.sqlite", embedder=encoder),
+    ):
+        pass
+    with opened(tmp_path / "i.sqlite") as index:
+        best = index.search("Where can I buy bread?", 1, by="vectors")
+        assert isinstance(best[0], rag.Hit) and best[0].passage.document == "bakery.txt"
