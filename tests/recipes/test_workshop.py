@@ -92,7 +92,7 @@ def test_baselines_are_fitted_on_everything_but_the_test(shop: Workshop) -> None
 
 
 def test_golden_rows_are_spread_over_rows_that_are_not_test_rows(shop: Workshop) -> None:
-    chosen = shop._golden_examples()
+    chosen = shop.golden_examples()
     assert len(chosen) == 24 and {e.id for e in chosen} <= {e.id for e in shop.fitting}
 
 

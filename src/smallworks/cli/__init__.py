@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from smallworks import __version__
 from smallworks.errors import SmallworksError
@@ -16,34 +16,44 @@ from smallworks.errors import SmallworksError
 PLAIN = Parameter(negative="")
 """A switch is on when named; there is no --no-switch."""
 HELP = "Graduate a narrow task from a flagship LLM to a small model you own, and prove it."
-COMMANDS = {
-    "demo": "Build the sample task offline, serve the winner and ask it a question.",
-    "init": "Write a new task folder: a commented task.toml and a place for the data.",
-    "data": "Check rows, clean them of duplicates, leaks and personal data, split, label and write them.",
-    "recommend": "Which base model to start from, and whether a small model is right at all.",
-    "fetch": "Fetch a model of the hub: sizes first, pinned to a commit, every file checked.",
-    "build": "Measure every candidate for a task, choose one, freeze it, report.",
-    "tune": "Tune and freeze one language model candidate; shows what it will learn from first.",
-    "generate": "One answer from a bundle or a base model.",
-    "chat": "Talk with a language model, streaming.",
-    "index": "A folder of documents in one file that can be asked: only what changed is read.",
-    "ask": "An answer from an index of documents with what it rests on, or that they do not tell.",
-    "evaluate": "Measure a bundle on labelled rows.",
-    "compare": "Two bundles on the same rows, paired.",
-    "gate": "Pass, fail or undecided, for CI: good enough, or no worse than another?",
-    "lmeval": "Public benchmarks (GSM8K, MMLU, HumanEval …) through lm-eval.",
-    "rate": "Rating sheets for people, blind, and what they said.",
-    "safety": "What a model refuses, rightly or needlessly, and whose instructions it follows.",
-    "verify": "Prove that a bundle is what was frozen and answers as its golden rows say.",
-    "quantize": "Smaller forms of a bundle, frozen and measured against it.",
-    "route": "A cascade of bundles: each hands over to the next where it is not sure enough.",
-    "export": "A folder for transformers, llama.cpp, Ollama, ONNX or Docker, to use without Smallworks.",
-    "serve": "Serve bundles behind an OpenAI-shaped API.",
-    "keys": "Keys for the server: add, list, revoke.",
-    "schedule": "Run the checks of a file that are due, for cron or systemd.",
-    "bench": "Latency and throughput of a server under load.",
-    "doctor": "What this machine has, and what each missing extra would give.",
+GROUPS = {
+    "Start": {
+        "demo": "Build the sample task offline, serve the winner and ask it a question.",
+        "init": "Write a new task folder: a commented task.toml and a place for the data.",
+        "recommend": "Which base model to start from, and whether a small model is right at all.",
+        "fetch": "Fetch a model of the hub: sizes first, pinned to a commit, every file checked.",
+        "doctor": "What this machine has, and what each missing extra would give.",
+    },
+    "Make": {
+        "data": "Check rows, clean them of duplicates, leaks and personal data, split, label and write them.",
+        "build": "Measure every candidate for a task, choose one, freeze it, report.",
+        "tune": "Tune and freeze one language model candidate; shows what it will learn from first.",
+        "quantize": "Smaller forms of a bundle, frozen and measured against it.",
+        "route": "A cascade of bundles: each hands over to the next where it is not sure enough.",
+        "export": "A folder for transformers, llama.cpp, Ollama, ONNX or Docker, to use without Smallworks.",
+    },
+    "Prove": {
+        "evaluate": "Measure a bundle on labelled rows.",
+        "compare": "Two bundles on the same rows, paired.",
+        "gate": "Pass, fail or undecided, for CI: good enough, or no worse than another?",
+        "verify": "Prove that a bundle is what was frozen and answers as its golden rows say.",
+        "safety": "What a model refuses, rightly or needlessly, and whose instructions it follows.",
+        "rate": "Rating sheets for people, blind, and what they said.",
+        "lmeval": "Public benchmarks (GSM8K, MMLU, HumanEval …) through lm-eval.",
+        "schedule": "Run the checks of a file that are due, for cron or systemd.",
+    },
+    "Use": {
+        "serve": "Serve bundles behind an OpenAI-shaped API.",
+        "keys": "Keys for the server: add, list, revoke.",
+        "bench": "Latency and throughput of a server under load.",
+        "generate": "One answer from a bundle or a base model.",
+        "chat": "Talk with a language model, streaming.",
+        "index": "A folder of documents in one file that can be asked: only what changed is read.",
+        "ask": "An answer from an index of documents with what it rests on, or that they do not tell.",
+    },
 }
+"""What the help shows, in the order of a journey."""
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
 
 def app() -> App:
@@ -56,8 +66,10 @@ def app() -> App:
         default_parameter=PLAIN,
         suppress_keyboard_interrupt=False,
     )
-    for name, summary in COMMANDS.items():
-        whole.command(f"smallworks.cli.{name}:{name}", name=name, help=summary)
+    for place, (title, commands) in enumerate(GROUPS.items()):
+        group = Group(title, sort_key=place)
+        for name, summary in commands.items():
+            whole.command(f"smallworks.cli.{name}:{name}", name=name, help=summary, group=group)
     return whole
 
 
