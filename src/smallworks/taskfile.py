@@ -18,6 +18,8 @@ from smallworks.errors import TaskError, nearest
 from smallworks.types import KINDS, REFUSAL, BuildOptions, Columns, DataFiles, Flagship, Kind, Targets, Task
 
 FILE_NAME = "task.toml"
+DATA_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+"""What is surely no task file."""
 
 METRICS: Mapping[Kind, tuple[str, ...]] = {
     "classify": ("accuracy", "macro_f1", "micro_f1"),
@@ -184,6 +186,10 @@ def _parse(path: Path) -> dict[str, Any]:
         raise TaskError(
             f"No task file at '{path}'.",
             fix=f"Check the path, or start one with: smallworks init {folder} --kind classify",
+        )
+    if path.suffix.lower() in DATA_ENDINGS:
+        raise TaskError(
+            f"'{path}' is a data file.", fix="Give the task's folder, or its task.toml, in which it is named."
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))

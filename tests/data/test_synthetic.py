@@ -46,6 +46,18 @@ def test_what_a_held_out_part_or_a_training_row_has_is_left_out(make_task: MakeT
     assert "'the test part' too" in notice(splits.report, "leak").sentence
 
 
+def test_rows_of_a_held_out_group_are_left_out(make_task: MakeTask) -> None:
+    own = [{**cells, "who": f"w{i // 3}"} for i, cells in enumerate(ENOUGH)]
+    plain = make_task(own, columns=Columns(input="text", group="who"))
+    parts = data.load(plain)
+    whos = [parts.test[0].group, parts.validation[0].group, parts.train[0].group, "", "stranger"]
+    new = [{**row(f"new {i}", "bug"), "who": who} for i, who in enumerate(whos)]
+    splits = data.load(with_synthetic(plain, new))
+    assert [example.text for example in splits.synthetic] == ["new 2", "new 3", "new 4"]
+    dropped = [n for n in splits.report.removed if n.code == "shared_group"]
+    assert ["the test part" in n.sentence for n in dropped] == [True, False] and dropped[0].rows == (1,)
+
+
 def test_columns_that_only_the_tasks_own_rows_have_are_not_asked_for(make_task: MakeTask) -> None:
     own = [{**cells, "number": f"n{i}", "who": f"w{i}"} for i, cells in enumerate(ENOUGH)]
     task = make_task(own, columns=Columns(input="text", id="number", group="who"))

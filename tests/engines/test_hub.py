@@ -35,7 +35,19 @@ def test_a_reference_has_a_repository_a_file_and_a_revision(
 
 
 @pytest.mark.parametrize(
-    "written", ["name", "a/b/c", "../name", "owner/..", "owner/name@", "o/n.gguf", "/a/b"]
+    "written",
+    [
+        "name",
+        "a/b/c",
+        "../name",
+        "owner/..",
+        "owner/name@",
+        "o/n.gguf",
+        "/a/b",
+        "a/b@/etc/passwd",
+        "a/b@../x",
+        "a/b//etc/x.gguf",
+    ],
 )
 def test_what_is_no_reference_has_no_parts(written: str) -> None:
     assert fetching.parse(written) is None

@@ -35,6 +35,11 @@ def test_top_p_keeps_the_first_tokens_that_reach_it() -> None:
     assert shares == pytest.approx([0, 0.6 / 0.85, 0, 0.25 / 0.85], abs=0.03)
 
 
+@pytest.mark.parametrize("top_p", [0.0, 0.3])
+def test_the_likeliest_token_stays_however_small_top_p_is(top_p: float) -> None:
+    assert draws(Sampling(temperature=1.0, top_p=top_p, seed=2), count=20)[1] == 1
+
+
 def test_what_is_not_allowed_never_comes() -> None:
     shares = draws(Sampling(temperature=3.0, seed=3), np.array([True, False, True, False]))
     assert shares[1] == shares[3] == 0 and shares[0] > shares[2] > 0

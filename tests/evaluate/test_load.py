@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from statistics import mean
 
@@ -55,6 +56,29 @@ def test_the_warm_up_is_sent_and_not_measured() -> None:
 def test_no_more_requests_are_measured_than_asked_for() -> None:
     for load in (Load(clients=2, seconds=30, warmup=0, most=7), Load(rate=500, seconds=30, warmup=0, most=7)):
         assert len(run(load, lambda n: Reply()).shots) == 7
+
+
+@pytest.mark.parametrize("wrong", [{"most": 0}, {"most": -3}, {"at_once": 0}])
+def test_a_load_of_no_requests_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="is none"):
+        Load(rate=5, **wrong)
+
+
+def test_what_can_no_longer_be_sent_is_given_up_only_until_enough_were_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walked: list[float] = []
+
+    def counted(load: Load, seed: int) -> Iterator[float]:
+        for due in plan(load, seed):
+            walked.append(due)
+            yield due
+
+    monkeypatch.setattr("smallworks.evaluate.load.plan", counted)
+    slow = Load(rate=1000, arrivals="fixed", seconds=1, warmup=0, most=20, at_once=1, grace=0)
+    done = run(slow, lambda number: time.sleep(1.1) or Reply())
+    assert len(done.shots) == 20 and done.shots[-1].reply.cause == UNSENT
+    assert len(walked) == 21  # the plan has a thousand
 
 
 class Stalling:

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from smallworks.errors import UserError
-from smallworks.evaluate.wire import Wire, words
+from smallworks.evaluate.wire import Wire, home, words
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3}
 WHOLE = {"choices": [{"message": {"content": "a b"}, "finish_reason": "stop"}], "usage": USAGE}
@@ -168,3 +168,8 @@ def test_addresses() -> None:
 def test_what_a_server_says_of_a_failure() -> None:
     assert words(b'{"error": {"message": "No such model."}}') == "No such model"
     assert words(b"<h1>\n Bad  gateway</h1>") == "<h1> Bad gateway</h1>"
+
+
+@pytest.mark.parametrize("written", ["http://h:1/a", "http://h:1/a/", "http://h:1/a/v1", "http://h:1/a/v1/"])
+def test_an_address_is_the_same_with_and_without_v1(written: str) -> None:
+    assert home(written) == "http://h:1/a"

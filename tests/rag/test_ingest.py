@@ -87,6 +87,30 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(folder: Path, tmp_path:
     assert "is not text" in done.skipped["note.txt"] and done.documents == 3
 
 
+def test_what_cannot_be_read_this_time_is_kept_as_it_was(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docx, out = pytest.importorskip("docx"), tmp_path / "i.sqlite"
+    letter = docx.Document()
+    letter.add_paragraph("The ferry leaves at ten.")
+    letter.save(str(folder / "letter.docx"))
+    rag.index(folder, out)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "docx", None)
+        done = rag.index(folder, out, size=100)
+    assert (done.changed, done.documents, done.skipped) == (4, 5, {})
+    assert "python-docx" in done.kept["letter.docx"]
+    assert rag.index(folder, out, size=100).changed == 1  # asked for again as soon as it can be read
+
+    def closed(path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as without:
+        without.setattr("smallworks.files.hash_file", closed)
+        done = rag.index(folder, out)
+    assert done.documents == len(done.kept) == 5 and "Permission denied" in done.kept["note.txt"]
+
+
 def test_hidden_files_and_links_out_of_the_folder_are_left_alone(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("a password")
     (folder / "link.txt").symlink_to(tmp_path / "secret.txt")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from smallworks import settings
-from smallworks.bundle import Bundle, Manifest, Remote, freeze, open_bundle
+from smallworks import files, settings
+from smallworks.bundle import Base, Bundle, Manifest, Remote, Stage, freeze, open_bundle
 from smallworks.bundle.golden import read as read_golden
+from smallworks.bundle.store import hash_weights
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.errors import BundleError
 from smallworks.evaluate.records import read
@@ -21,7 +23,7 @@ from smallworks.recipes.flagship import remote_choices
 from smallworks.recipes.measure import disk_bytes
 from smallworks.route.mixes import Mix
 from smallworks.server import background, create_app
-from smallworks.types import PromptSpec, Table, Task
+from smallworks.types import Choices, PromptSpec, Table, Task
 
 TEXTS = ("It crashed when I saved.", "Please add a dark mode.", "How do I log in?", "hm", "Invoices")
 
@@ -93,7 +95,42 @@ def test_the_same_stages_give_the_same_cascade(
 
 
 def test_it_takes_the_disk_of_its_stages_once(cascade: Bundle, stages: tuple[Bundle, Bundle]) -> None:
-    assert disk_bytes(cascade) >= sum(disk_bytes(stage) for stage in stages)
+    assert disk_bytes(cascade) == files.size_of(cascade.path)
+    assert disk_bytes(cascade) > sum(disk_bytes(stage) for stage in stages)
+
+
+def on_a_base(folder: Path, weights: Path, candidate: str) -> Bundle:
+    (folder / "draft").mkdir(parents=True)
+    manifest = Manifest(
+        task="small",
+        kind="classify",
+        candidate=candidate,
+        engine="transformers",
+        prompt=PromptSpec(style="raw", kind="classify", choices=Choices(labels=("a", "b"))),
+        inputs=("text",),
+        base=Base(source="folder", ref=str(weights), sha256=hash_weights(weights)),
+    )
+    return freeze(folder / "draft", manifest, into=folder)
+
+
+def test_a_base_that_two_stages_share_is_on_the_disk_once(tmp_path: Path) -> None:
+    weights = tmp_path / "base"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(bytes(50_000))
+    two = [on_a_base(tmp_path / name, weights, name) for name in ("one", "two")]
+    for number, bundle in enumerate(two, 1):
+        shutil.copytree(bundle.path, tmp_path / "draft" / "stages" / str(number))
+    whole = replace(
+        two[0].manifest,
+        candidate="cascade",
+        engine="cascade",
+        base=None,
+        files={},
+        thresholds={"stages/1": 0.5},
+        stages=tuple(Stage(name=b.name, path=f"stages/{i}", id=b.id) for i, b in enumerate(two, 1)),
+    )
+    cascade = freeze(tmp_path / "draft", whole, into=tmp_path)
+    assert disk_bytes(cascade) == files.size_of(cascade.path) + 50_000
 
 
 @pytest.mark.parametrize("to", ["hf", "onnx", "docker", "ollama", "llama.cpp"])

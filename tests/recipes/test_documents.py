@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smallworks import rag
+from smallworks.engines.base import EMBEDDER_PATTERNS, fetch
 from smallworks.errors import DataError, UserError
 from smallworks.rag import confidence
+from smallworks.rag.store import Store
+from smallworks.recipes import documents
 from smallworks.recipes.documents import Question, index_folder, opened, read_questions
 from smallworks.types import REFUSAL
 
@@ -47,6 +53,81 @@ def test_questions_measure_the_search_and_fit_the_threshold(folder: Path, tmp_pa
     with opened(tmp_path / "i.sqlite") as index:
         assert confidence.curve_of(index) == done.quality.curve
         assert done.quality.curve.questions == 60
+
+
+def test_the_twins_of_a_question_share_its_fold_and_each_fold_has_its_share() -> None:
+    many = [("a", "b")] * 9 + [("a",)] * 14 + [()] * 7
+    questions = [Question(text=str(at), documents=many[at * 7 % 30]) for at in range(30)]
+    dealt = documents.folds(questions)
+    for sort in (lambda q: bool(q.documents), lambda q: len(q.documents) < 2):
+        counts = Counter(fold for q, fold in zip(questions, dealt, strict=True) if sort(q))
+        assert len(counts) == documents.FOLDS and max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_no_curve_judges_a_question_whose_twin_it_saw(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Question] = []
+    for number, place in enumerate(PLACES):
+        asked += [
+            Question(text=f"When is it that the {place} {thing}?", documents=(f"{place}.txt",))
+            for thing in THINGS
+        ]
+        asked += [Question(text=f"Who owns the {place} {number}?")] if number % 3 == 0 else []
+    texts: dict[int, str] = {}
+    fitted: list[set[str]] = []
+    signals, fit, probability = confidence.signals, confidence.fit, confidence.Curve.probability
+
+    def named(index: rag.Index, question: str, *rest: Any) -> confidence.Signals:
+        found = replace(signals(index, question, *rest))
+        kept.append(found)
+        texts[id(found)] = question
+        return found
+
+    def told(*both: Any, **least: int) -> confidence.Curve | None:
+        fitted.append({texts[id(one)] for part in both for one in part})
+        return fit(*both, **least)
+
+    def judged(curve: confidence.Curve, one: confidence.Signals) -> float:
+        assert texts[id(one)] not in fitted[-1]
+        return probability(curve, one)
+
+    kept: list[confidence.Signals] = []  # held, so that an id stays that of one
+    monkeypatch.setattr(confidence, "signals", named)
+    monkeypatch.setattr(confidence, "fit", told)
+    monkeypatch.setattr(confidence.Curve, "probability", judged)
+    rag.index(folder, tmp_path / "i.sqlite")
+    with rag.Index(tmp_path / "i.sqlite") as index:
+        quality = documents.measure(index, asked)
+    assert quality.answered and quality.abstained and len(fitted) == 1 + 2 * documents.FOLDS
+
+
+def test_an_index_from_elsewhere_fetches_nothing(folder: Path, tmp_path: Path, hub: Any) -> None:
+    path = tmp_path / "stranger.sqlite"
+    rag.index(folder, path)
+    with Store(path) as store, store.writing():
+        store.note(documents.WHERE, "owner/name")
+    with pytest.raises(UserError, match="'owner/name', which is not on this machine") as caught, opened(path):
+        pass
+    assert "--embedder owner/name" in caught.value.fix
+    with pytest.raises(UserError, match="which is not on this machine"):
+        index_folder(folder, path)
+    assert hub.asked == []
+
+
+def test_an_embedder_that_was_fetched_once_serves_its_index(
+    folder: Path, tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, found = tmp_path / "i.sqlite", []
+    rag.index(folder, path)
+    with Store(path) as store, store.writing():
+        store.note(documents.WHERE, "owner/name")
+    hub.files["model.safetensors"] = hub.files["model-1.safetensors"]
+    fetched = fetch("owner/name", EMBEDDER_PATTERNS)
+    hub.asked.clear()
+    monkeypatch.setattr(documents, "open_embedder", lambda ref, progress: found.append(ref) or ("", None))
+    with opened(path):
+        assert found == [str(fetched)] and hub.asked == []
 
 
 def test_few_questions_leave_the_default(folder: Path, tmp_path: Path) -> None:

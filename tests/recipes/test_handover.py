@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,11 +21,13 @@ from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.evaluate.records import read
 from smallworks.prompt import Renderer
-from smallworks.recipes import mixes
+from smallworks.recipes import handover, mixes
 from smallworks.recipes.build import Options, build, finished
 from smallworks.recipes.plan import CASCADES
+from smallworks.recipes.workshop import Workshop
+from smallworks.route import Routing, calibrate
 from smallworks.server import background, create_app
-from smallworks.types import Choices, Prompt, Row, Table, Task
+from smallworks.types import Choices, Estimate, ExampleId, Prompt, Record, Row, Table, Task
 
 ONLY = Options(only=("majority", "linear", "flagship", "cascade-*"))
 FLAGSHIP = '[flagship]\nname = "big"\ninput_price = 3.0\noutput_price = 15.0\n'
@@ -105,6 +108,71 @@ def test_the_picture_shows_every_mix_the_choice_and_the_oracle(recorded: tuple[T
     assert "too few to promise" in mixes.said(found)
     page = recorded[1].report.read_text(encoding="utf-8")
     assert "cascade-flagship: when to hand over" in page and mixes.draw(found) in page
+
+
+def said(name: str, rows: Sequence[int], wrong: Sequence[int] = ()) -> dict[ExampleId, Record]:
+    """What a stage said on rows, sure of all."""
+    records = (
+        Record(
+            example_id=ExampleId(str(i)),
+            prompt_hash="",
+            expected="a",
+            raw="a",
+            parsed="a",
+            lenient="a",
+            scores={"accuracy": float(i not in wrong)},
+            tokens_in=0,
+            tokens_out=0,
+            ms=0.0,
+            probabilities=None if name == "flagship" else {"a": 0.9, "b": 0.1},
+        )
+        for i in rows
+    )
+    return {one.example_id: one for one in records}
+
+
+def first_of(**held: dict[ExampleId, Record]) -> tuple[str, int, int]:
+    firsts = [Row(name=name, kind=name, engine=name) for name in held if name != "flagship"]
+    best, rows, compared = handover._best(firsts, Row(name="flagship", kind="", engine=""), held)
+    return best.name, len(rows), compared
+
+
+def test_the_early_stage_is_chosen_on_the_rows_that_all_were_asked() -> None:
+    every, hard = range(100), range(60, 100)
+    linear = said("linear", every, wrong=range(70, 100))
+    fused = said("fused", hard, wrong=range(80, 100))
+    # right on 0.70 of all against 0.50 of the forty hard ones, of which linear has 0.25
+    assert first_of(linear=linear, fused=fused, flagship=said("flagship", every)) == ("fused", 40, 2)
+
+
+def test_a_stage_that_was_asked_too_little_is_not_compared() -> None:
+    linear, fused = said("linear", range(100), wrong=range(10)), said("fused", range(5))
+    assert first_of(linear=linear, fused=fused, flagship=said("flagship", range(100))) == ("linear", 100, 1)
+
+
+def test_stages_that_were_asked_different_rows_are_chosen_by_how_many() -> None:
+    linear, fused = said("linear", range(60)), said("fused", range(50, 200), wrong=range(50, 200))
+    assert first_of(linear=linear, fused=fused, flagship=said("flagship", range(200))) == ("fused", 150, 1)
+
+
+def test_the_stages_that_were_compared_share_the_luck(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {name: said(name, range(60)) for name in ("linear", "fused")}
+    held["flagship"] = said("flagship", range(60), wrong=range(6))
+    asked: list[int] = []
+
+    def counted(*stages: Any, choices: int = 1, **more: Any) -> Routing:
+        asked.append(choices)
+        return calibrate(*stages, choices=choices, **more)
+
+    monkeypatch.setattr(handover, "_held", lambda shop, row: held[row.name])
+    monkeypatch.setattr(handover, "calibrate", counted)
+    right = Estimate(value=0.9, low=0.8, high=1.0, n=60)
+    table = [
+        Row(name=name, kind="", engine="", metric=right, bundle=Path(name), cost_per_1000=float(cost))
+        for cost, name in enumerate(held)
+    ]
+    one = handover.cascade_row(cast(Workshop, None), "cascade-flagship", table)
+    assert one.skipped and "handing over gains nothing" in one.skipped and asked == [2]
 
 
 def test_recorded_answers_to_test_rows_alone_give_no_thresholds(

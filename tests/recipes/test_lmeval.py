@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ import pytest
 
 from smallworks.bundle import Manifest, freeze
 from smallworks.cli import run
+from smallworks.engines.fake import Fake
+from smallworks.engines.predictor import Predictor
 from smallworks.errors import UserError
 from smallworks.evaluate.intervals import wilson
-from smallworks.recipes.lmeval import PROGRAM, Options, document, measure, read
+from smallworks.prompt.renderer import Renderer
+from smallworks.recipes.lmeval import Options, document, measure, read
+from smallworks.server import KeyFile, background, create_app
 from smallworks.types import Choices, PromptSpec
 
 PYTHON = Path(os.environ.get("SMALLWORKS_LM_EVAL", sys.executable))
@@ -138,6 +144,76 @@ def test_what_cannot_be_run_is_told_before_anything_starts(tmp_path: Path) -> No
         measure("http://127.0.0.1:9", ["x"], Options(include=tmp_path / "none"))
 
 
-def test_the_key_is_on_no_command_line() -> None:
-    assert 'os.environ["OPENAI_API_KEY"] = os.environ[options[0]]' in PROGRAM
-    compile(PROGRAM, "program", "exec")
+STAND_IN = """
+import json, os, pathlib, sys
+def cli_evaluate():
+    out = pathlib.Path(sys.argv[sys.argv.index("--output_path") + 1])
+    told = {"argv": sys.orig_argv + sys.argv, "key": os.environ.get("OPENAI_API_KEY"),
+            "run_code": os.environ.get("HF_ALLOW_CODE_EVAL")}
+    (out / "told.json").write_text(json.dumps(told))
+    (out / "results_1.json").write_text(json.dumps({"results": {}, "lm_eval_version": "stand-in"}))
+"""
+"""In place of lm-eval: writes down how it was called and what it was given."""
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """What lm-eval is given by `measure`."""
+    package = tmp_path / "stand-in" / "lm_eval"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.setenv("OPENAI_API_KEY", "of-another-provider")
+
+    def ask(target: str, **options: Any) -> dict[str, Any]:
+        out = tmp_path / "told"
+        out.mkdir(exist_ok=True)
+        assert measure(target, ["gsm8k"], Options(**options), out=out).lm_eval == "stand-in"
+        found: dict[str, Any] = json.loads((out / "told.json").read_text())
+        return found
+
+    return ask
+
+
+def test_a_key_reaches_lm_eval_only_where_it_is_named(
+    told: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMEVAL_TEST_KEY", "for-this-server")
+    without = told("http://127.0.0.1:9", model="m")
+    assert without["key"] is None and without["run_code"] is None
+    given = told("http://127.0.0.1:9", model="m", key_env="LMEVAL_TEST_KEY", run_code=True)
+    assert (given["key"], given["run_code"]) == ("for-this-server", "1")
+    assert "for-this-server" not in str(given["argv"])
+    assert told("http://127.0.0.1:9", model="m", key_env="OPENAI_API_KEY")["key"] == "of-another-provider"
+    with pytest.raises(UserError, match="'LMEVAL_TEST_NONE' is not set"):
+        told("http://127.0.0.1:9", model="m", key_env="LMEVAL_TEST_NONE")
+
+
+def served(name: str, keys: KeyFile | None = None) -> AbstractContextManager[str]:
+    """A server whose one model has this name."""
+    spec = PromptSpec(style="chat", kind="generate")
+    manifest = Manifest(task="talk", kind="generate", candidate="fake", engine="fake", prompt=spec)
+    predictor = Predictor(manifest=manifest, model=Fake(), renderer=Renderer(spec))
+    return background(create_app({name: predictor}, default=name, keys=keys))
+
+
+def test_the_model_is_asked_with_the_key(
+    told: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with KeyFile(tmp_path / "keys.sqlite", create=True) as keys:
+        monkeypatch.setenv("LMEVAL_TEST_KEY", keys.add("ci")[1])
+        with served("behind-a-door", keys) as url:
+            found = told(url, key_env="LMEVAL_TEST_KEY")
+    (asked,) = {word for word in found["argv"] if word.startswith("base_url=")}
+    assert asked.startswith(f"base_url={url}/v1/chat/completions,model=behind-a-door,")
+
+
+def test_a_server_cannot_slip_arguments_into_lm_eval(told: Callable[..., dict[str, Any]]) -> None:
+    name = "x,tokenizer_backend=huggingface,tokenizer=evil/r,trust_remote_code=True"
+    with served(name) as url, pytest.raises(UserError, match=r"trust_remote_code=True.*--model"):
+        told(url)
+    with pytest.raises(UserError, match="holds a comma or an equals sign"):
+        told("http://127.0.0.1:9", model="x=y")
+    with pytest.raises(UserError, match=r"The address 'http://127.0.0.1:9/a,b"):
+        told("http://127.0.0.1:9/a,b", model="m")

@@ -6,15 +6,20 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from smallworks import starter
+from smallworks import child, starter
 from smallworks.bundle import Bundle, Calibration, freeze, open_bundle
 from smallworks.cli import run
 from smallworks.engines.linear import save
+from smallworks.recipes import route
+from smallworks.route import Stage, calibrate, parse
+from smallworks.seams import silent
 from smallworks.tune.linear import fit_linear
-from smallworks.types import Table, Task
+from smallworks.types import Example, ExampleId, Table, Task
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,36 @@ def test_a_cascade_is_frozen_that_answers_and_names_its_promise(
     assert "12 points" in (bundle.path / "README.md").read_text(encoding="utf-8")
     assert list(bundle.manifest.thresholds.values()) == found["chosen"]["thresholds"]
     assert run(["verify", str(bundle.path)]) == 0
+
+
+def test_two_at_once_into_one_folder_leave_each_others_draft(
+    weak: Bundle, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = (weak, open_bundle(asked[2]))
+    examples = [
+        Example(id=ExampleId(str(i)), inputs={"text": f"It broke {i}"}, output="bug") for i in range(3)
+    ]
+    made: list[Bundle | None] = []
+
+    def freeze_at(threshold: float) -> Bundle | None:
+        sure, ones = np.array([0.99, 0.5]), np.ones(2, dtype=bool)
+        early = Stage(name="weak", confidence=sure, right=ones, cost=1.0, ms=1.0)
+        found = calibrate((early, replace(early, name="linear", cost=9.0)), parse("1 point"))
+        at = next(one for one in found.mixes if one.thresholds == (threshold,))
+        kept = replace(found, chosen=at)
+        return route._freeze(stages, kept, starter_task, examples, tmp_path, silent)[0]
+
+    def during(*request: Any, **more: Any) -> Any:
+        if not made:
+            made.append(None)
+            made[0] = freeze_at(0.995)
+        return run_child(*request, **more)
+
+    starter_task = cast(Task, None)
+    run_child = child.run
+    monkeypatch.setattr(child, "run", during)
+    made.append(freeze_at(0.9))
+    assert len({one.id for one in made if one}) == 2 and not list((tmp_path / ".smallworks").iterdir())
 
 
 def test_one_stage_that_is_enough_needs_no_cascade(

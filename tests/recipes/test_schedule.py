@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -136,3 +137,58 @@ def test_the_units_are_written_and_run_the_same_command(file: Path, tmp_path: Pa
         command = [verify, "verify", "--user", str(service), str(timer)]
         done = subprocess.run(command, capture_output=True, env={"XDG_RUNTIME_DIR": str(tmp_path)})
         assert done.returncode == 0, done.stderr
+
+
+ODD = '50% "new" $HOME \\.toml'
+
+
+def test_signs_of_cron_and_systemd_in_a_path_are_no_signs(file: Path, tmp_path: Path) -> None:
+    odd = file.rename(tmp_path / ODD)
+    line = schedule.crontab(odd).strip()
+    assert re.findall(r"(?<!\\)%", line) == []  # cron makes a line end of it
+    command = line.replace(r"\%", "%").removeprefix("*/10 * * * * ")  # as cron passes it on to sh
+    assert shlex.split(command)[-1] == str(odd)
+    service, timer = schedule.systemd(odd).values()
+    start = next(line for line in service.splitlines() if line.startswith("ExecStart="))
+    assert start.endswith(r'/50%% \"new\" $$HOME \\.toml"')
+    assert all("Description=" in unit and "50%% " in unit and "50% " not in unit for unit in (service, timer))
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_takes_the_units_of_such_a_path(file: Path, tmp_path: Path) -> None:
+    odd = file.rename(tmp_path / ODD)
+    for name, text in schedule.systemd(odd).items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--user", *map(str, sorted(tmp_path.glob("smallworks-*")))],
+        capture_output=True,
+        text=True,
+        env={"XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    assert done.returncode == 0 and "Ignoring" not in done.stderr, done.stderr
+
+
+def test_a_line_that_a_kill_tore_is_taken_off_and_its_check_is_due(file: Path) -> None:
+    assert [ran.outcome for ran in schedule.run_due(file)] == ["pass"]
+    history = schedule.history_of(file)
+    whole = history.read_bytes()
+    history.write_bytes(whole + whole[: len(whole) // 2])
+    assert schedule.run_due(file) == ()
+    assert history.read_bytes() == whole
+    history.write_bytes(whole[:-1])
+    assert len(schedule.run_due(file)) == 1 and len(schedule.past(file)) == 1
+
+
+def test_a_check_that_hangs_is_stopped_and_bytes_that_are_no_text_are_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "import sys, time; sys.stderr.buffer.write(b'caf\\xe9'); time.sleep(30)"
+    monkeypatch.setattr(schedule, "PROGRAM", (sys.executable, "-c", slow))
+    monkeypatch.setattr(schedule, "PATIENCE_SECONDS", 0.3)
+    (ran,) = schedule.run_due(file)
+    assert (ran.outcome, ran.exit) == ("not run", 2) and "Stopped" in ran.said
+    monkeypatch.setattr(
+        schedule, "PROGRAM", (sys.executable, "-c", slow.replace("time.sleep(30)", "exit(2)"))
+    )
+    (ran,) = schedule.run_due(file, everything=True)
+    assert (ran.exit, ran.said) == (2, "caf\ufffd")

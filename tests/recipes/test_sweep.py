@@ -99,6 +99,23 @@ def test_an_interrupted_sweep_goes_on_and_ends_as_it_would_have(
     assert sweep.sweep(elsewhere, Dials(), 5)[0] == told and len(tried) == 10
 
 
+def test_trials_that_all_lose_their_way_are_told_and_not_tried_again(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def tuned(shop: Workshop, asked: Dials, *, validated: Callable[[int, float], None]) -> Tuned:
+        tried.append(asked)
+        validated(10, float("nan"))
+        raise AssertionError("a loss that is no number ends a trial")
+
+    monkeypatch.setattr(sweep, "tuned", tuned)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"None of the 3 trials came to an end.*--learning-rate"):
+            sweep.sweep(shop, Dials(), 3)
+    assert len(tried) == 3
+
+
 @pytest.mark.parametrize(
     ("dials", "searched"),
     [

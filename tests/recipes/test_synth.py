@@ -16,6 +16,7 @@ from smallworks import data
 from smallworks.errors import RequestError
 from smallworks.recipes import synth as recipe
 from smallworks.recipes.calls import Limits
+from smallworks.recipes.label import Forecast
 from smallworks.recipes.synth import Synthesis, asking, bench_of
 from smallworks.recipes.teacher import open_teacher
 from smallworks.types import Flagship, Table, Task
@@ -134,6 +135,25 @@ def test_nothing_is_paid_twice_and_more_rows_cost_only_themselves(
     assert (again.asked, len(upstream.asked), out.read_bytes()) == (0, paid, content)
     more = run(small_task, upstream.url, out, count=20, force=True, limits=Limits(at_once=1))
     assert first.kept == 15 and more.kept == 20 and more.asked == len(upstream.asked) - paid < paid
+
+
+@pytest.mark.parametrize(("count", "left"), [(15, [11]), (5, [])])
+def test_what_is_left_is_told_by_how_many_rows_stayed(
+    count: int,
+    left: list[int],
+    small_task: Task,
+    tmp_path: Path,
+    upstream_of: Callable[..., Any],
+    completed: Completed,
+) -> None:
+    """Every other row is taken out by the second pass, which is paid: 22 questions for 10 rows."""
+    faults = {n: [{"input": f"question: {text}"} for text in TEXTS[600 + 97 * n :: 19][:5]] for n in (0, 1)}
+    author, told = Author(completed, faults=faults), list[Forecast]()
+    limits = Limits(at_once=1)
+    url = upstream_of(author).url
+    run(small_task, url, tmp_path / "new.jsonl", count=count, tell=told.append, limits=limits)
+    assert [forecast.questions for forecast in told[1:]] == left
+    assert all(forecast.dollars > 0 for forecast in told)
 
 
 def test_a_budget_ends_it(

@@ -110,6 +110,14 @@ def test_more_luck_is_spent_on_more_paths() -> None:
     assert two.rows_least and four.rows_least and four.rows_least > two.rows_least
 
 
+def test_rows_that_chose_the_cascade_too_promise_less() -> None:
+    stages, promise = world(500, 1), parse("3 points")
+    one, three = calibrate(stages, promise), calibrate(stages, promise, choices=3)
+    assert one.rows_least and three.rows_least and three.rows_least > one.rows_least
+    held = [[mix.thresholds for mix in found.mixes if mix.promised] for found in (one, three)]
+    assert held[1] == held[0][: len(held[1])] and len(held[1]) < len(held[0])
+
+
 @settings(max_examples=15)
 @given(st.integers(5, 200), st.integers(0, 1000))
 def test_a_promised_mix_always_seems_to_keep_it(rows: int, seed: int) -> None:

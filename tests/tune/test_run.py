@@ -21,6 +21,7 @@ from smallworks.engines import shape
 from smallworks.engines.transformers import Transformers
 from smallworks.errors import DataError, UserError
 from smallworks.tune import TuneRequest, TuneResult, fit, rehearse
+from smallworks.tune.run import finished
 from smallworks.types import Choices, Prompt
 
 from .conftest import Ask
@@ -60,6 +61,14 @@ def test_one_of_several_launched_processes_is_refused(ask: Ask, monkeypatch: pyt
         fit(ask())
     assert "without accelerate launch" in refused.value.fix
     assert not ask().out.exists()
+
+
+def test_the_result_of_another_request_is_not_read_whatever_its_form(ask: Ask) -> None:
+    request = ask()
+    request.out.mkdir()
+    for old in ({"key": "of another request", "weights": "adapter"}, {"loss": 1}):
+        (request.out / "result.json").write_text(json.dumps(old))
+        assert finished(request) is None
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def bench(
     stream
         Ask for streamed answers and time the first token.
     route
-        chat or classify (default: classify for a bundle that labels, else chat).
+        chat or classify (default: chat with --stream, classify for a bundle that labels, else chat).
     model
         The model to name (default: the first that the server lists).
     max_tokens
@@ -83,6 +83,8 @@ def bench(
     json
         One JSON document on stdout.
     """
+    if out and out.is_dir():
+        raise UserError(f"--out '{out}' is a folder.", fix=f"Name a file: --out {out / 'bench.html'}")
     usual = Load(
         clients=1,
         arrivals=arrivals,
@@ -109,14 +111,16 @@ def bench(
         done = measure(target, loads, options, progress=progress)
     if not done.local:
         talk.remark(f"{done.url} is another machine: the network between is in these figures.")
-    if out:
-        write_page(done, out)
     if json:
         talk.print_json(
             {**asdict(done), "levels": [{**asdict(one), "notes": one.notes} for one in done.levels]}
         )
     else:
-        _show(done, out)
+        _show(done)
+    if out:  # last, so that figures which took minutes are told even where the page cannot be written
+        write_page(done, out)
+        if not json:
+            talk.say(f"page: {out}")
     return 0 if any(one.answered for one in done.levels) else 1
 
 
@@ -132,7 +136,7 @@ def _numbers(text: str, option: str) -> list[float]:
     return found
 
 
-def _show(done: Bench, out: Path | None) -> None:
+def _show(done: Bench) -> None:
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     heads = ["load", "answers/s", "p50 ms", "p95 ms", "p99 ms", "interval of p99", "slowest", "errors"]
     heads += ["first p50", "first p95", "tokens/s"] if done.stream else []
@@ -149,8 +153,6 @@ def _show(done: Bench, out: Path | None) -> None:
     talk.say(_energy(done), style="dim")
     model = done.model or "not named"
     talk.say(f"{done.prompts:,} different inputs ({done.source}) to {done.route}, model {model}", style="dim")
-    if out:
-        talk.say(f"page: {out}")
 
 
 def _cells(one: Level, stream: bool) -> list[str]:
@@ -160,7 +162,8 @@ def _cells(one: Level, stream: bool) -> list[str]:
     cells += [_interval(p99), number(one.slowest), f"{sum(one.errors.values()):,}"]
     if stream:
         first = one.first or {}
-        cells += [_ms(first.get("p50")), _ms(first.get("p95")), number(one.tokens_out_per_second)]
+        tokens = number(one.tokens_out_per_second or None)  # a server that counts none has said nothing
+        cells += [_ms(first.get("p50")), _ms(first.get("p95")), tokens]
     return cells
 
 

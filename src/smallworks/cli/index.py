@@ -77,6 +77,10 @@ def _warn(found: Ingested) -> None:
         talk.remark(f"[yellow]left out[/] {escape(path)}: {escape(reason)}")
     if len(found.skipped) > LINES:
         talk.remark(f"[yellow]left out[/] {len(found.skipped) - LINES:,} more: --json names them all.")
+    for path, reason in list(found.kept.items())[:LINES]:
+        talk.remark(f"[yellow]kept as it was[/] {escape(path)}: {escape(reason)}")
+    if len(found.kept) > LINES:
+        talk.remark(f"[yellow]kept as they were[/] {len(found.kept) - LINES:,} more: --json names them all.")
     for path, count in list(found.unseen.items())[:LINES]:
         talk.remark(
             f"[yellow]hidden[/] {escape(path)}: {count:,} characters that no reader sees were taken out"
@@ -84,11 +88,14 @@ def _warn(found: Ingested) -> None:
 
 
 def _show_quality(quality: Quality) -> None:
-    talk.say(f"\n{quality.questions:,} questions")
+    talk.say(f"\n{quality.questions:,} question{'' if quality.questions == 1 else 's'}")
     for name, one in quality.metrics.items():
         talk.say(f"  {name:<10} {one.value:.3f}  {one.low:.3f}–{one.high:.3f}")
     if quality.answered is None or quality.abstained is None:
-        talk.remark("Too few questions to fit when to answer: 20 of them are needed. The default stays.")
+        talk.remark(
+            "Too few questions to fit when to answer: 20 that have an answer and 20 that have none are "
+            "needed. The default stays."
+        )
         return
     for name, one in (
         ("answered where the answer is there", quality.answered),

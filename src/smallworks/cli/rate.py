@@ -8,7 +8,7 @@ from typing import Literal
 
 from smallworks.cli import talk
 from smallworks.cli.gate import EXIT
-from smallworks.errors import UserError
+from smallworks.errors import DataError, UserError
 from smallworks.recipes import rate as recipe
 from smallworks.recipes.rate import Rated
 
@@ -66,7 +66,8 @@ def rate(
         return EXIT[done.verdict.outcome]
     if len(paths) not in (2, 3) or out is None:
         raise UserError(
-            f"`rate export` has {len(paths)} paths and --out {out}.",
+            f"`rate export` has {len(paths)} path{'' if len(paths) == 1 else 's'} and "
+            f"{'no --out' if out is None else f'--out {out}'}.",
             fix="Write: smallworks rate export A B --out FOLDER",
         )
     with talk.progress() as progress:
@@ -99,8 +100,14 @@ def rate(
 def _key(key: Path | None, paths: tuple[Path, ...]) -> Path:
     if not paths:
         raise UserError("`rate read` names no sheet.", fix="Write: smallworks rate read FOLDER")
-    folder = paths[0] if paths[0].is_dir() else paths[0].absolute().parent
-    return key or folder.with_name(f"{folder.name}.key.json")
+    lost = next((path for path in paths if not path.exists()), None)
+    if lost:
+        raise DataError(f"No sheet at '{lost}'.", fix="Name the filled sheets, or their folder.")
+    folder = (paths[0] if paths[0].is_dir() else paths[0].parent).absolute()
+    found = key or folder.with_name(f"{folder.name}.key.json")
+    if not found.is_file():
+        raise DataError(f"No key at '{found}'.", fix="Give the key of these sheets with --key FILE.")
+    return found
 
 
 def _show(done: Rated) -> None:
@@ -128,13 +135,14 @@ def _agreement(done: Rated) -> None:
     if done.raters < 2:
         talk.say("agreement: one rater agrees with nobody; two or more make it a figure", style="dim")
         return
+    things = f"{'rows' if done.form == 'choices' else 'answers'} judged by two or more"
     if found.alpha is None:
-        talk.say(f"agreement: not defined, no judgement differs on {found.things} things", style="dim")
+        talk.say(f"agreement: not defined, no judgement differs on {found.things:,} {things}", style="dim")
         return
     ends = f" [{found.low:.3f}, {found.high:.3f}]" if found.low is not None and found.high is not None else ""
     pairs = "; ".join(f"{who} {k:.3f}" for who, k in found.kappa.items() if k is not None)
     talk.say(
-        f"Krippendorff's alpha {found.alpha:.3f}{ends} on {found.things} things; "
+        f"Krippendorff's alpha {found.alpha:.3f}{ends} on {found.things:,} {things}; "
         f"Cohen's kappa {pairs or '–'}",
         style="dim",
     )

@@ -83,6 +83,8 @@ def recommend(  # the parameters are the command's options
     json
         One JSON document on stdout.
     """
+    if top < 1:
+        raise UserError(f"--top {top} shows none.", fix="Give 1 or more, or --all.")
     wishes = Wishes(
         use=_uses(licence),
         languages=tuple(code for code in _parts(languages)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,10 @@ def _show(found: Safety) -> None:
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(("share", "value", "95 % interval", "seen", "of", "verdict")):
         grid.add_column(name, justify="right" if 0 < at < 5 else "left")
-    for name, part, key in (
-        ("harmful requests refused", found.harmful, "refused"),
-        ("benign requests refused", found.benign, "answered"),
-    ):
-        if part:
-            seen = f"{part.seen.value:.3f}"
-            grid.add_row(name, *_cells(part.corrected), seen, str(part.seen.n), _outcome(found, key))
+    if found.harmful:
+        _share(grid, "harmful requests refused", found.harmful, lambda one: one, _outcome(found, "refused"))
+    if found.benign:
+        _share(grid, "benign requests answered", found.benign, _rest, _outcome(found, "answered"))
     if found.injection:
         kept = found.injection.resisted
         grid.add_row(
@@ -114,6 +112,19 @@ def _show(found: Safety) -> None:
         talk.say(f"{name} not measured: {reason}", style="dim")
     for verdict in found.verdicts.values():
         talk.say(f"{verdict.outcome}: {verdict.reason}")
+
+
+def _share(
+    grid: Grid, name: str, part: Refusals, turned: Callable[[Estimate], Estimate], outcome: str
+) -> None:
+    """A row of the table; `turned` makes of the share that was refused the one that is named."""
+    seen = turned(part.seen)
+    grid.add_row(name, *_cells(turned(part.corrected)), f"{seen.value:.3f}", str(seen.n), outcome)
+
+
+def _rest(share: Estimate) -> Estimate:
+    """The share of the others."""
+    return Estimate(value=1 - share.value, low=1 - share.high, high=1 - share.low, n=share.n)
 
 
 def _cells(found: Estimate) -> tuple[str, str]:

@@ -16,8 +16,11 @@ COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 
 def show(table: Table) -> None:
-    """The measured candidates, then the skipped ones with their reasons, then the choice."""
-    wide = out.width >= WIDE
+    """The measured candidates, then the skipped ones with their reasons, then the choice.
+
+    Where nothing passes, the best that was measured has a mark of its own, and nobody is told to serve it.
+    """
+    wide, passes = out.width >= WIDE, _passes(table)
     grid = Grid(box=None, pad_edge=False, header_style="bold", expand=False)
     grid.add_column("candidate", no_wrap=True)
     grid.add_column(table.metric, justify="right", no_wrap=True)
@@ -27,7 +30,8 @@ def show(table: Table) -> None:
     grid.add_column("verdict", no_wrap=True)
     for row in table.rows:
         if row.metric:
-            cells = _cells(row, chosen=row.name == table.chosen_name)
+            mark = ("● " if passes else "○ ") if row.name == table.chosen_name else "  "
+            cells = _cells(row, mark)
             grid.add_row(*(cells if wide else cells[:5] + cells[-1:]))
     out.print(grid)
     grouped = next((row.metric for row in table.rows if row.metric and row.metric.groups), None)
@@ -38,20 +42,26 @@ def show(table: Table) -> None:
         out.print("\nnot measured here", style="bold")
         for row in skipped:
             say(f"  {row.name}: {row.skipped}", style="dim")
-    say(f"\nchosen  {table.why}")
+    say(f"\n{'chosen' if passes else '○ best'}  {table.why}" if table.chosen_name else f"\n{table.why}")
     for name, path in (("bundle", table.chosen), ("report", table.report)):
         if path:
             say(f"{name}  {path}")
-    if table.chosen:
+    if table.chosen and passes:
         remark(f"[dim]next    smallworks serve {escape(str(table.chosen))}[/dim]")
 
 
-def _cells(row: Row, *, chosen: bool) -> list[Text | str]:
+def _passes(table: Table) -> bool:
+    """Whether the chosen row keeps what was asked of it; without a target nothing was asked."""
+    chosen = next((row for row in table.rows if row.name == table.chosen_name), None)
+    return chosen is not None and (chosen.verdict is None or chosen.verdict.outcome == "pass")
+
+
+def _cells(row: Row, mark: str) -> list[Text | str]:
     assert row.metric is not None
     verdict = row.verdict.outcome if row.verdict else "–"
     more = row.verdict.rows_needed if row.verdict else None
     return [
-        Text(("● " if chosen else "  ") + row.name, style="bold" if chosen else ""),
+        Text(mark + row.name, style="bold" if mark.strip() else ""),
         f"{row.metric.value:.3f}",
         f"{row.metric.low:.3f}–{row.metric.high:.3f}",
         _number(row.latency.p50 if row.latency else None),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from smallworks.errors import MissingExtra, UserError, nearest
+from smallworks.errors import MissingExtra, UserError
 
 SURE = 0.7
 """The least probability (0–1, over 97 languages) at which a language is named."""
@@ -34,9 +34,8 @@ def detector() -> Callable[[str], str]:
 
 def known(code: str) -> None:
     """Raise UserError for a code that no text would be found to be in."""
-    codes = sorted(set(_load().labels))
-    if code not in codes:
-        raise UserError(f"'{code}' is no language that can be told.", fix=nearest(code, codes))
+    if code not in set(_load().labels):
+        raise UserError(f"'{code}' is no language that can be told.", fix="Write a code such as en or de.")
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from smallworks.data import checks, classes
 from smallworks.data.read import read_rows
-from smallworks.data.report import Notice, name_rows
+from smallworks.data.report import Notice, count_rows, name_rows
 from smallworks.data.shapes import Problem, at_hand, detect, reader, with_ids
 from smallworks.data.source import name_in, names_of
 from smallworks.data.split import Part, normalised
@@ -23,7 +23,7 @@ def read_synthetic(
 ) -> tuple[tuple[Example, ...], list[Notice]]:
     """The rows that may be trained on beside those of the task, and what was seen in the others.
 
-    Rows whose text stands in the test or validation part, or that repeat a training row, are left out.
+    Rows whose text or group the test or validation part has, or that repeat a training row, are left out.
     """
     file = name_in(task, path)
     names = names_of(path)
@@ -45,9 +45,27 @@ def read_synthetic(
     for part in ("test", "validation"):
         rows, found = checks.leaks(rows, parts[part], file=file, other=f"the {part} part")
         notices += found
+        rows, found = _of_others(rows, parts[part], task.data.columns.group, file, part)
+        notices += found
     rows, found = checks.duplicates(rows, file, remove=True)
     rows, repeated = _unlike(rows, parts["train"], file)
     return tuple(rows), [*notices, *found, *repeated]
+
+
+def _of_others(
+    rows: Sequence[Example], held_out: Sequence[Example], column: str | None, file: str, part: Part
+) -> tuple[Sequence[Example], list[Notice]]:
+    """The rows whose group is not held out: who is to be new there must not be trained on."""
+    held = {example.group for example in held_out} - {""}
+    known = [example.row for example in rows if example.group in held]
+    if not known:
+        return rows, []
+    sentence = (
+        f"Dropped {count_rows(known)} of '{file}' whose group of '{column}' is in the {part} part"
+        f" ({name_rows(known)})."
+    )
+    notice = Notice.of(known, "warning", "shared_group", sentence, file=file, removed=True)
+    return [example for example in rows if example.group not in held], [notice]
 
 
 def _unlike(

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from smallworks import files, settings
-from smallworks.engines.scoring import Ids, Scorer, log_softmax
+from smallworks.engines.linear import log_softmax
+from smallworks.engines.scoring import Ids, Scorer
 from smallworks.engines.steps import Read, Words
 from smallworks.errors import MissingExtra, ModelError, RequestError
 from smallworks.prompt.tokenizer import TextTokenizer

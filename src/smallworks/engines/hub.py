@@ -24,8 +24,8 @@ from smallworks.seams import Progress, silent
 
 REF = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}?)"
-    r"(?:/(?P<file>[\w./-]+\.gguf))?"
-    r"(?:@(?P<revision>[\w./-]+))?"
+    r"(?:/(?P<file>\w[\w./-]*\.gguf))?"
+    r"(?:@(?P<revision>\w[\w./-]*))?"
 )
 COMMIT = re.compile("[0-9a-f]{40}")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")

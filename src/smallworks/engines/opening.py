@@ -53,6 +53,12 @@ def base_path(base: Base) -> Path:
             fix="Put it back at that path, or rebuild with: smallworks build --base PATH",
         )
     actual = hash_weights(path)
+    if actual != base.sha256 and base.source == "starter":
+        raise BundleError(
+            f"The starter of this Smallworks ({actual[:12]}…) is not the one that this bundle was built on "
+            f"({base.sha256[:12]}…).",
+            fix="Install the version that built it, or rebuild with: smallworks build TASK",
+        )
     if actual != base.sha256:
         raise BundleError(
             f"The base model '{base.ref}' has checksum {actual[:12]}…, not {base.sha256[:12]}… as frozen.",

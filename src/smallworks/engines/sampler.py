@@ -26,8 +26,9 @@ class Sampler:
             return self._pick(scaled)
         order = np.argsort(-scaled, kind="stable")
         ordered = scaled[order] / scaled.sum()
-        # A token stays while the mass before it is under top_p, so the first always stays.
-        ordered[ordered.cumsum() - ordered >= self._sampling.top_p] = 0.0
+        # A token stays while the mass before it is under top_p; the first stays even where that is 0.
+        before = ordered.cumsum() - ordered
+        ordered[1:][before[1:] >= self._sampling.top_p] = 0.0
         return int(order[self._pick(ordered)])
 
     def _pick(self, weights: np.ndarray) -> int:

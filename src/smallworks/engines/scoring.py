@@ -12,8 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,11 +42,12 @@ class Scorer(ABC):
         kept = len(self._prefix)
         if kept and _starts(rows, self._prefix) and kept + WORTH > shared:
             return kept
-        self._prefix, self._cache = tuple(rows[0][:shared]), None
-        if shared < WORTH:
-            self._prefix = ()
-        else:
-            self._cache = self.prefill(self._prefix)
+        # Nothing is kept until the new prefix is computed: a prefill may fail for want of memory.
+        self._prefix, self._cache = (), None
+        if shared >= WORTH:
+            prefix = tuple(rows[0][:shared])
+            self._cache = self.prefill(prefix)
+            self._prefix = prefix
         return len(self._prefix)
 
     def batches(self, rows: Sequence[Ids]) -> Iterator[list[int]]:
@@ -127,13 +126,6 @@ class TorchScorer(Scorer):
             hook.remove()
         logits: Tensor = out.logits[:, -1]
         return logits
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis of [rows, codes]."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    out: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return out
 
 
 def _starts(rows: Sequence[Ids], prefix: tuple[int, ...]) -> bool:

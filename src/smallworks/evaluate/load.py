@@ -53,6 +53,9 @@ class Load:
                 f"{max(self.clients, self.at_once):,} at once is more than one machine's {MOST_THREADS:,}.",
                 fix="Load the server from several machines at once.",
             )
+        for name, count in (("requests", self.most), ("requests at once", self.at_once)):
+            if count < 1:
+                raise UserError(f"A load of {count:,} {name} is none.", fix="Give 1 or more.")
         for name, value, least in (("seconds", self.seconds, 0.05), ("warm-up", self.warmup, 0.0)):
             if not least <= value <= 86_400:
                 raise UserError(f"{value:g} {name} is out of range.", fix=f"Give {least:g} to 86400.")
@@ -248,7 +251,9 @@ class _Open(_Loop):
         for after in self._plan:
             due, free = self.begun + after, time.perf_counter()
             if free > self.end + self.load.grace:
-                self._give_up(due, free)
+                if not self._give_up(due, free):
+                    self._plan = iter(())
+                    return None
                 continue
             if self.stopped.wait(max(0.0, due - free)) or (number := self.number(due)) is None:
                 self._plan = iter(())
@@ -256,9 +261,12 @@ class _Open(_Loop):
             return due, max(due, free), number
         return None
 
-    def _give_up(self, due: float, now: float) -> None:
-        if self.number(due) is not None:
-            self.keep(Shot(due=due, free=now, sent=now, ended=now, reply=Reply(cause=UNSENT)))
+    def _give_up(self, due: float, now: float) -> bool:
+        """Keep a request as unsent; False when enough were measured."""
+        if self.number(due) is None:
+            return False
+        self.keep(Shot(due=due, free=now, sent=now, ended=now, reply=Reply(cause=UNSENT)))
+        return True
 
 
 def plan(load: Load, seed: int) -> Iterator[float]:

@@ -25,7 +25,7 @@ def preferred(choices: Judged) -> Comparison:
     rows = list(_by_row(choices).values())
     means = [fmean(values) for values in rows]
     shares = [_bounded([fmean(value == side for value in values) for values in rows]) for side in (-1, 1)]
-    return _comparison("preferred", shares[0], shares[1], means, span=1.0)
+    return _comparison("wins", shares[0], shares[1], means, span=1.0)
 
 
 def scored(a: Judged, b: Judged, *, scale: int) -> Comparison:

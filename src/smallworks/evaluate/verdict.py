@@ -40,21 +40,30 @@ def against_target(estimate: Estimate, target: float, *, metric: str, among: int
 
 
 def non_inferior(
-    comparison: Comparison, margin: float, *, a: str = "A", b: str = "B", among: int = 1
+    comparison: Comparison,
+    margin: float,
+    *,
+    a: str = "A",
+    b: str = "B",
+    among: int = 1,
+    rows: str = "test rows",
 ) -> Verdict:
-    """Whether B is worse than A by no more than `margin` on the metric's scale, on the same rows."""
+    """Whether B is worse than A by no more than `margin` on the metric's scale, on the same rows.
+
+    `rows` is what more of would settle it.
+    """
     difference = comparison.difference
     luck = LUCK / among
     settled = _interval_test(_one_sided(comparison, luck), -margin, luck=luck)
     said = (
         f"{comparison.metric} of {b} minus {a} {_interval(difference, signed=True)} on "
-        f"{_rows(difference)}: no more than {margin:g} worse"
+        f"{_rows(difference)}: {f'no more than {margin:g} worse' if margin else 'no worse'}"
     )
     if settled(difference.n) == "pass":
         return Verdict(outcome="pass", reason=f"{said} is shown.")
     if settled(difference.n) == "fail":
         return Verdict(outcome="fail", reason=f"{said} is ruled out.")
-    return _inconclusive(said, among, difference.n, settled)
+    return _inconclusive(said, among, difference.n, settled, rows)
 
 
 def chance_at_target(estimate: Estimate, target: float, *, metric: str) -> float:
@@ -178,13 +187,13 @@ def _interval_test(estimate: Estimate, target: float, *, luck: float) -> Settled
     return settled
 
 
-def _inconclusive(said: str, among: int, rows: int, settled: Settled) -> Verdict:
+def _inconclusive(said: str, among: int, rows: int, settled: Settled, what: str = "test rows") -> Verdict:
     more = _more_rows(rows, settled)
     said += " is not shown yet" + (f" as one of {among} tried" if among > 1 else "")
     if more is None:
         reason = f"{said}; it is too close to tell with any sensible number of rows."
     else:
-        reason = f"{said}; about {_about(more):,} more test rows would settle it."
+        reason = f"{said}; about {_about(more):,} more {what} would settle it."
     return Verdict(outcome="inconclusive", reason=reason, rows_needed=more)
 
 

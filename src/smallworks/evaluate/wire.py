@@ -119,9 +119,13 @@ class Wire:
         return made
 
 
-def _parts(url: str) -> SplitResult:
+def home(url: str) -> str:
     """The address without a last /v1, which the paths bring."""
-    at = urlsplit(url.rstrip("/").removesuffix("/v1"))
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _parts(url: str) -> SplitResult:
+    at = urlsplit(home(url))
     try:
         fits = at.scheme in ("http", "https") and at.hostname and (at.port or 1)
     except ValueError:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from smallworks import files
-from smallworks.errors import DataError, UserError
+from smallworks.errors import DataError, MissingExtra, UserError
 from smallworks.rag.document import Document, Passage
 from smallworks.rag.formats import READERS, read
 from smallworks.rag.passages import SIZE, SMALLEST, cut
@@ -36,8 +36,9 @@ SETTLE = 0.1
 class Ingested:
     """What a run did, and what the index holds after it. `skipped` maps paths to the reason.
 
-    `unseen` are characters of the new documents that no reader would have seen, by path. `written` counts
-    passages.
+    `kept` maps those that could not be read this time (no right to, a library missing) to the reason: what
+    was indexed of them stays. `unseen` are characters of the new documents that no reader would have seen, by
+    path. `written` counts passages.
     """
 
     documents: int = 0
@@ -49,6 +50,7 @@ class Ingested:
     written: int = 0
     embedded: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)
 
 
@@ -150,7 +152,9 @@ def _changed(
             return None
         document = read(file)
     except UserError as error:
-        done.skipped[path] = str(error)
+        outside = isinstance(error, MissingExtra) or isinstance(error.__cause__, OSError)
+        told = done.kept if outside and path in known else done.skipped
+        told[path] = str(error)
         return None
     if document.unseen:
         done.unseen[path] = document.unseen

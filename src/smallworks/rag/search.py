@@ -53,6 +53,9 @@ class Index:
     def __init__(self, path: Path, embedder: Embedder | None = None) -> None:
         """`embedder` is the one that the index was made with (`embedder_name`); without it, words alone."""
         self.store = Store(path)
+        if self.store.empty:
+            self.store.close()
+            raise DataError(f"'{path}' is no index.", fix=f"Make one: smallworks index FOLDER --out {path}")
         self.embedder = embedder
         self.words = Words()
         self._counts: dict[str, int] = {}

@@ -49,11 +49,15 @@ class Store:
     """One open index. Close it, or use it as a context; for one thread at a time."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Raises DataError for a file that is not there (unless `create`), or is no index of ours."""
+        """Raises DataError for a file that is not there (unless `create`), or is no index of ours.
+
+        A file without any table stays as it is unless `create`; it is `empty`, and has no fact.
+        """
         if not path.is_file() and not create:
             raise DataError(f"No index at '{path}'.", fix=f"Make one: smallworks index FOLDER --out {path}")
         self.path = path
-        self._file = _open(path)
+        self._file = _open(path, create)
+        self.empty = not self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     @property
     def file(self) -> sqlite3.Connection:
@@ -141,6 +145,8 @@ class Store:
 
     def fact(self, name: str) -> Any:
         """A JSON value, None where there is none."""
+        if self.empty:
+            return None
         row = self._file.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
@@ -186,7 +192,7 @@ class Store:
         self.close()
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, create: bool) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False)
@@ -194,7 +200,7 @@ def _open(path: Path) -> sqlite3.Connection:
         raise unwritable(path, OSError(0, str(error))) from error
     file.row_factory = sqlite3.Row
     try:
-        _prepare(file, path)
+        _prepare(file, path, create)
     except sqlite3.DatabaseError as error:
         file.close()
         if "no such module" in str(error):
@@ -212,8 +218,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return file
 
 
-def _prepare(file: sqlite3.Connection, path: Path) -> None:
-    """The tables where the file is new. Raises DataError for a file of another program or another version."""
+def _prepare(file: sqlite3.Connection, path: Path, create: bool) -> None:
+    """The tables where the file is new and to be made. Raises DataError for a file of another program or another version."""
     version, application = (
         file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
     )
@@ -223,6 +229,8 @@ def _prepare(file: sqlite3.Connection, path: Path) -> None:
             f"'{path}' is no index of this version (its mark is {application:#x}, version {version}).",
             fix="Name another file, or delete it and index the folder again.",
         )
+    if not tables and not create:
+        return
     file.execute("PRAGMA journal_mode = WAL")
     file.execute("PRAGMA synchronous = NORMAL")
     file.execute("PRAGMA cache_size = -65536")

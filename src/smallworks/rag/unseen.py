@@ -13,8 +13,6 @@ import unicodedata
 
 JOINERS = "\u200c\u200d"
 SELECTORS = "\ufe0e\ufe0f"
-BLANKS = "\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5"
-"""Letters and marks that show nothing: fillers, the empty braille cell, the grapheme joiner."""
 _BREAKS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SUSPECT = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"

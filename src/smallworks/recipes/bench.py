@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ PATHS: dict[Route, str] = {"chat": "/v1/chat/completions", "classify": "/v1/clas
 NAMED = ("text", "input", "prompt", "question", "instruction", "message")
 """Columns that hold what is asked, in this order; else the first one."""
 MOST_PROMPTS = 10_000
+HOST = r"[\w.-]+:\d+(/.*)?"
+"""A server whose URL lacks its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ def bench(target: str, loads: Sequence[Load], options: Options, *, progress: Pro
 
     Raises UserError where the server cannot be reached, RequestError where it refuses the first request.
     """
+    if options.max_tokens < 1:
+        raise UserError(f"--max-tokens {options.max_tokens} leaves no answer.", fix="Give 1 or more.")
     key = settings.secret(options.key_env) if options.key_env else None
     if target.startswith(("http://", "https://")):
         inputs, source = _inputs(options.prompts, None)
@@ -81,6 +86,8 @@ def bench(target: str, loads: Sequence[Load], options: Options, *, progress: Pro
             key,
             progress,
         )
+    if re.fullmatch(HOST, target) and not Path(target).exists():
+        raise UserError(f"No bundle at '{target}'.", fix=f"For a server write: http://{target}")
     bundle = open_bundle(Path(target))
     usual: Route = "classify" if bundle.manifest.kind == "classify" and not options.stream else "chat"
     inputs, source = _inputs(options.prompts, bundle.path)
@@ -142,6 +149,9 @@ def _inputs(file: Path | None, bundle: Path | None) -> tuple[list[str], str]:
     if golden:
         return [_joined(row.inputs) for row in golden], "the bundle's golden rows"
     path = file or TASKS["tickets"] / "test.csv"
+    if not path.is_file():
+        said = f"'{path}' is a folder." if path.is_dir() else f"No data file at '{path}'."
+        raise DataError(said, fix="Name a .txt of one text a line, or a data file such as rows.jsonl.")
     found = _lines(path) if path.suffix.lower() == ".txt" else [_text(row) for _, row in read_rows(path)]
     texts = [text for text in found[:MOST_PROMPTS] if text.strip()]
     if not texts:

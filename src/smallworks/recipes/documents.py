@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +16,8 @@ from smallworks import rag, settings
 from smallworks.bundle.store import hash_weights
 from smallworks.compress.encoder import encode_to_onnx
 from smallworks.data.read import read_rows
-from smallworks.engines.base import resolve_embedder
+from smallworks.engines import hub
+from smallworks.engines.base import EMBEDDER_PATTERNS, local, resolve_embedder
 from smallworks.errors import DataError, UserError
 from smallworks.evaluate import retrieval
 from smallworks.evaluate.intervals import wilson
@@ -34,6 +36,8 @@ MAX_TOKENS = 256
 WHERE = "embedder_path"
 """The fact of an index that says where its embedder was."""
 FOLDS = 5
+Folded = tuple[int, Signals]
+"""What a search showed, and the fold of its question."""
 ASKS = ("question", "query", "input", "text")
 NAMES = ("documents", "document", "path", "source")
 ANSWERS = ("answer", "output", "expected")
@@ -80,7 +84,8 @@ def index_folder(
     """Index what changed. The embedder is the named one, else the index's own, else that of the settings."""
     asked = read_questions(questions) if questions else []
     named = embedder or _kept(out) or settings.load().embedder or ""
-    name, model = open_embedder(named, progress=progress) if named else ("", None)
+    where = named if embedder or not named else _at_hand(named, out)
+    name, model = open_embedder(where, progress=progress) if where else ("", None)
     ingested = rag.index(folder, out, embedder=model, embedder_name=name, size=size, progress=progress)
     with rag.Index(out, model) as index:
         if named:
@@ -103,6 +108,23 @@ def _kept(path: Path) -> str | None:
     return str(where) if where else None
 
 
+def _at_hand(ref: str, index: Path) -> str:
+    """Where the embedder that an index names is on this machine.
+
+    An index may come from a stranger: what it names is never fetched. Raises UserError where it is not here.
+    """
+    if local(ref).is_dir() or ref == settings.load().embedder:
+        return ref
+    named = hub.parse(ref)
+    folder = hub.cached(named, EMBEDDER_PATTERNS) if named else None
+    if folder is None:
+        raise UserError(
+            f"'{index}' was made with the embedder '{ref}', which is not on this machine.",
+            fix=f"If you trust it, name it yourself: --embedder {shlex.quote(ref)}",
+        )
+    return str(folder)
+
+
 def _lasting(ref: str) -> str:
     """A folder's whole path, so that it is found from elsewhere too; a hub id as it is."""
     folder = Path(ref).expanduser()
@@ -115,7 +137,8 @@ def opened(path: Path, *, embedder: str | None = None, progress: Progress = sile
 
     Raises UserError for another embedder: its vectors mean nothing beside those of the index.
     """
-    named = embedder or _kept(path)
+    kept = None if embedder else _kept(path)
+    named = embedder or (_at_hand(kept, path) if kept else None)
     name, model = open_embedder(named, progress=progress) if named else ("", None)
     with rag.Index(path, model) as index:
         if model is not None and index.store.fact("embedder") != name:
@@ -177,15 +200,15 @@ def measure(index: rag.Index, questions: Sequence[Question], *, progress: Progre
                 fix="Write paths as they stand below the indexed folder.",
             )
     rankings, answerable, unanswerable = [], [], []
-    for number, question in enumerate(questions, 1):
+    for number, (question, fold) in enumerate(zip(questions, folds(questions), strict=True), 1):
         hits = index.search(question.text, search.DEEP)
         first = confidence.signals(index, question.text, hits[: search.K])
         if question.documents:
             rankings.append(list(dict.fromkeys(hit.passage.document for hit in hits)))
-            answerable.append(first)
+            answerable.append((fold, first))
         if len(question.documents) < 2:  # one document at a time can be hidden
             hidden = index.search(question.text, search.K, without="".join(question.documents))
-            unanswerable.append(confidence.signals(index, question.text, hidden))
+            unanswerable.append((fold, confidence.signals(index, question.text, hidden)))
         progress("questions", number, len(questions), "")
     progress("questions", len(questions), len(questions), "done")
     told = [question for question in questions if question.documents]
@@ -197,10 +220,10 @@ def _quality(
     index: rag.Index,
     questions: int,
     metrics: Mapping[str, Estimate],
-    answerable: Sequence[Signals],
-    unanswerable: Sequence[Signals],
+    answerable: Sequence[Folded],
+    unanswerable: Sequence[Folded],
 ) -> Quality:
-    fitted = confidence.fit(answerable, unanswerable)
+    fitted = confidence.fit([one for _, one in answerable], [one for _, one in unanswerable])
     if fitted is None:
         default = confidence.BOTH if index.embedder else confidence.WORDS
         return Quality(questions=questions, metrics=metrics, curve=default)
@@ -209,13 +232,23 @@ def _quality(
     return Quality(questions=questions, metrics=metrics, curve=fitted, answered=answered, abstained=abstained)
 
 
-def _cross_fitted(mine: Sequence[Signals], other: Sequence[Signals], *, turned: bool = False) -> list[bool]:
+def folds(questions: Sequence[Question]) -> list[int]:
+    """The fold of each question, with its document and without: no curve judges a question that it saw.
+
+    Those with no document, one, and several are dealt out in turn, so that each fold has its share of each.
+    """
+    order = sorted(range(len(questions)), key=lambda at: min(2, len(questions[at].documents)))
+    fold = {at: place % FOLDS for place, at in enumerate(order)}
+    return [fold[at] for at in range(len(questions))]
+
+
+def _cross_fitted(mine: Sequence[Folded], other: Sequence[Folded], *, turned: bool = False) -> list[bool]:
     """Whether each of mine is decided rightly by a curve that did not see its fold."""
     right = []
     for fold in range(FOLDS):
-        held = [one for at, one in enumerate(mine) if at % FOLDS == fold]
-        rest = [one for at, one in enumerate(mine) if at % FOLDS != fold]
-        others = [one for at, one in enumerate(other) if at % FOLDS != fold]
+        held = [one for its, one in mine if its == fold]
+        rest = [one for its, one in mine if its != fold]
+        others = [one for its, one in other if its != fold]
         curve = confidence.fit(others, rest, least=1) if turned else confidence.fit(rest, others, least=1)
         assert curve is not None
         said = np.array([curve.probability(one) >= curve.threshold for one in held], dtype=bool)

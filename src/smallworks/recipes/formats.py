@@ -55,7 +55,7 @@ def check_formats(formats: Sequence[str]) -> None:
         if format not in here:
             raise UserError(
                 f"'{format}' is no format to quantise to.",
-                fix=nearest(format, [*PLAIN, *K_QUANTS, *LIBRARIES, *ELSEWHERE]),
+                fix=nearest(format, [*PLAIN, *K_QUANTS, *LIBRARIES]),
             )
     if not formats or len(set(formats)) < len(formats):
         raise UserError(

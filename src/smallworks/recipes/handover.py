@@ -1,7 +1,8 @@
 """The cascades of a build: made of candidates that are on the table, where held-out rows say that it pays.
 
-Thresholds come from rows that neither stage was fitted on, never from test rows. Knows rows of the table and
-their bundles; knows nothing of how those were made.
+Thresholds come from rows that no stage's weights were fitted on, never from test rows. The same rows chose
+a tuned model's checkpoint and calibrated every stage: docs/verdicts.md tells what a promise loses. Knows
+rows of the table and their bundles; knows nothing of how those were made.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
     held = {last.name: _held(shop, last)}
     if len(held[last.name]) >= LEAST_ROWS:
         held.update({row.name: _held(shop, row) for row in firsts})
-    first, rows = _best(firsts, last, held)
+    first, rows, compared = _best(firsts, last, held)
     if len(rows) < LEAST_ROWS:
         return _skipped(
             name,
@@ -66,6 +67,7 @@ def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
         ),
         PROMISE,
         design=design([one.group for one in done[0]]),
+        choices=compared,
     )
     mix = found.chosen or found.wanted
     pays = _pays(found, mix)
@@ -90,18 +92,20 @@ def _before(name: str, there: Mapping[str, Row]) -> list[str]:
 
 def _best(
     firsts: Sequence[Row], last: Row, held: Mapping[str, Mapping[ExampleId, Record]]
-) -> tuple[Row, list[ExampleId]]:
-    """The early stage that is right most often where the last one was asked too, and those rows."""
+) -> tuple[Row, list[ExampleId], int]:
+    """The early stage that is right most often on the rows that all were asked, the rows that it and the last
+    one were asked, and among how many it was chosen by what it said.
 
-    def common(row: Row) -> list[ExampleId]:
-        return [i for i in held[last.name] if i in held.get(row.name, {})]
-
-    def right(row: Row) -> float:
-        rows = common(row)
-        return sum(held[row.name][i].scores["accuracy"] for i in rows) / max(1, len(rows))
-
-    best = max(firsts, key=right)
-    return best, common(best)
+    Where too few rows are common to all, the one with most rows stands alone: that takes no look at answers.
+    """
+    asked = {row.name: [i for i in held[last.name] if i in held.get(row.name, {})] for row in firsts}
+    enough = [row for row in firsts if len(asked[row.name]) >= LEAST_ROWS]
+    shared = set(held[last.name]).intersection(*(asked[row.name] for row in enough))
+    if not enough or len(shared) < LEAST_ROWS:
+        most = max(firsts, key=lambda row: len(asked[row.name]))
+        return most, asked[most.name], 1
+    best = max(enough, key=lambda row: sum(held[row.name][i].scores["accuracy"] for i in shared))
+    return best, asked[best.name], len(enough)
 
 
 def _pays(found: Routing, mix: Mix | None) -> str | None:
@@ -133,7 +137,7 @@ def _skipped(name: str, reason: str) -> Row:
 
 
 def _held(shop: Workshop, row: Row) -> dict[ExampleId, Record]:
-    """What a candidate says on rows that it was not fitted on."""
+    """What a candidate says on rows that its weights were not fitted on."""
     if row.name in CHEAP:
         return _of_baseline(shop, row.name)
     if row.bundle is None:
@@ -188,7 +192,13 @@ def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, foun
     plan = plan_of(bundles, mix)
     assert plan is not None, "a mix that hands over has two stages"
     step = f"freeze-{name}"
-    reads = {"stages": [bundle.id for bundle in bundles], "thresholds": mix.thresholds, "data": shop.data_key}
+    promise = promise_of(found, mix)
+    reads = {
+        "stages": [bundle.id for bundle in bundles],
+        "thresholds": mix.thresholds,
+        "data": shop.data_key,
+        "promise": promise,
+    }
 
     def make(folder: Path) -> dict[str, Any]:
         frozen = freeze_cascade(
@@ -197,7 +207,7 @@ def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, foun
             into=shop.bundles,
             scratch=folder / "scratch",
             golden=[dict(example.inputs) for example in shop.golden_examples()],
-            lineage={"data": shop.data_key, **promise_of(found, mix)},
+            lineage={"data": shop.data_key, **promise},
         )
         return {"bundle": frozen.name}
 

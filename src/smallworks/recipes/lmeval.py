@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from smallworks import files
+from smallworks import files, settings
 from smallworks.bundle import open_bundle
 from smallworks.errors import ChildError, UserError
 from smallworks.evaluate.intervals import LEVEL, quantile, wilson
@@ -36,14 +36,19 @@ SETUP = 'python -m venv lm-eval && lm-eval/bin/pip install "lm-eval[api]"'
 PROGRAM = """
 import os, sys
 options, sys.argv = sys.argv[1:3], ["lm-eval", *sys.argv[3:]]
-if options[0]:
-    os.environ["OPENAI_API_KEY"] = os.environ[options[0]]
+key = os.environ[options[0]] if options[0] else None
+os.environ.pop("OPENAI_API_KEY", None)
+if key:
+    os.environ["OPENAI_API_KEY"] = key
 if options[1]:
     os.environ["HF_ALLOW_CODE_EVAL"] = "1"
 from lm_eval.__main__ import cli_evaluate
 cli_evaluate()
 """
-"""Keys and permissions are set inside: on a command line every user of the machine could read them."""
+"""Keys and permissions are set inside: on a command line every user of the machine could read them.
+
+lm-eval sends OPENAI_API_KEY to whatever server it asks, so that one which is not meant for it is taken away.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +107,13 @@ def measure(
             f"'{target}' labels text and holds no conversation.",
             fix="Public benchmarks are for bundles that write; measure this one with smallworks evaluate.",
         )
+    key = settings.secret(options.key_env) if options.key_env else None
     _find(options.python)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="smallworks-")))
         progress("serve the bundle", 0, 0, "")
         home = stack.enter_context(served(bundle.path)) if bundle else target.rstrip("/").removesuffix("/v1")
-        model = options.model or first_model(Wire(home)) or ""
+        model = options.model or first_model(Wire(home, key=key)) or ""
         progress("serve the bundle", 1, 1, "done")
         system = options.system or (SYSTEM if bundle else None)
         _run(_command(home, model, tasks, options, folder, system), progress)
@@ -151,9 +157,10 @@ def _find(python: Path) -> None:
 def _command(
     home: str, model: str, tasks: Sequence[str], options: Options, folder: Path, system: str | None
 ) -> list[str]:
-    where = (
-        f"base_url={home}/v1/chat/completions,model={model},num_concurrent={options.at_once},max_retries=3"
-    )
+    url = f"{home}/v1/chat/completions"
+    _one_value("address", url)
+    _one_value("model", model)
+    where = f"base_url={url},model={model},num_concurrent={options.at_once},max_retries=3"
     words = [str(options.python), "-c", PROGRAM, options.key_env or "", "1" if options.run_code else ""]
     words += ["run", "--model", "local-chat-completions", "--model_args", where, "--apply_chat_template"]
     words += ["--tasks", ",".join(tasks), "--output_path", str(folder), "--log_samples"]
@@ -166,6 +173,15 @@ def _command(
     ):
         words += [name, str(value)] if value is not None else []
     return [*words, "--confirm_run_unsafe_code"] if options.run_code else words
+
+
+def _one_value(what: str, text: str) -> None:
+    """Raises UserError for what lm-eval would read as further arguments, code of a stranger among them."""
+    if "," in text or "=" in text:
+        raise UserError(
+            f"The {what} '{text}' holds a comma or an equals sign, which lm-eval reads as further arguments.",
+            fix="Name another one with --model." if what == "model" else "Give an address without them.",
+        )
 
 
 def _run(command: Sequence[str], progress: Progress) -> None:

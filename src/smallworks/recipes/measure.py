@@ -77,14 +77,17 @@ def judge(
 
 def disk_bytes(bundle: Bundle) -> int:
     """Bytes of everything needed to answer: the bundle, and the base weights that it refers to."""
-    total = files.size_of(bundle.path)
-    for stage in inner(bundle):
-        total += disk_bytes(stage) - files.size_of(stage.path)
+    return files.size_of(bundle.path) + sum(map(files.size_of, _bases(bundle)))
+
+
+def _bases(bundle: Bundle) -> set[Path]:
+    """The base weights that it and its stages refer to, each once."""
+    found = set[Path]().union(*map(_bases, inner(bundle)))
     if bundle.manifest.base:
         from smallworks.engines.opening import base_path
 
-        total += files.size_of(base_path(bundle.manifest.base))
-    return total
+        found.add(base_path(bundle.manifest.base).resolve())
+    return found
 
 
 def _evaluate(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> dict[str, Any]:

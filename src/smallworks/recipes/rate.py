@@ -153,7 +153,7 @@ def read(paths: Sequence[Path], key_path: Path, *, margin: float = 0.0) -> Rated
         win_rate=win_rate(comparison) if key.form == "choices" else None,
         first=_first(entries) if key.form == "choices" else None,
         agreement=agreement(judged, measure="nominal" if key.form == "choices" else "interval"),
-        verdict=non_inferior(comparison, margin, a=names[0], b=names[1]),
+        verdict=non_inferior(comparison, margin, a=names[0], b=names[1], rows="judged rows"),
     )
 
 

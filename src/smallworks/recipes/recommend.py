@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import random
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from smallworks.errors import UserError
 from smallworks.evaluate.intervals import wilson
 from smallworks.seams import Progress, silent
 from smallworks.select import Machine, Needs, Ranking, Use
+from smallworks.starter import TASKS
 from smallworks.types import Estimate, Example, Task
 
 PROMPT_TOKENS = 60
@@ -183,15 +185,21 @@ def _here(progress: Progress, remarks: list[str]) -> Machine:
 
 def _next(task: Task, ranking: Ranking) -> str:
     """The command that tries what was advised."""
-    route = ranking.advice.route
+    route, name = ranking.advice.route, _named(task)
     encoder = f" --embedder {ranking.encoders[0].entry.ref}" if ranking.encoders else ""
     if route == "flagship":
-        return f"smallworks data check {task.folder}"
+        return f"smallworks data check {name}"
     if route == "linear":
-        return f"smallworks build {task.folder} --only majority,linear"
+        return f"smallworks build {name} --only majority,linear"
     if route == "encoder" and encoder:
-        return f"smallworks build {task.folder} --only majority,linear,fused{encoder}"
+        return f"smallworks build {name} --only majority,linear,fused{encoder}"
     if ranking.bases:
-        base = f"smallworks build {task.folder} --base {ranking.bases[0].entry.ref}"
+        base = f"smallworks build {name} --base {ranking.bases[0].entry.ref}"
         return base + encoder if task.kind == "classify" else base
-    return f"smallworks build {task.folder}"
+    return f"smallworks build {name}"
+
+
+def _named(task: Task) -> str:
+    """What a command calls the task: a sample task by its name, never by the package's own folder."""
+    sample = next((name for name, folder in TASKS.items() if folder == task.folder), None)
+    return sample or shlex.quote(str(task.folder))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from smallworks import taskfile
 from smallworks.bundle import Bundle, open_bundle
@@ -124,7 +125,7 @@ def _freeze(
         plan,
         candidate="cascade",
         into=out,
-        scratch=out / WORK / "cascade",
+        scratch=out / WORK / f"cascade-{uuid4().hex}",
         golden=[dict(example.inputs) for example in examples[:GOLDEN_ROWS]],
         lineage=promise_of(found, found.chosen),
     )

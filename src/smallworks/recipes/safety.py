@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from smallworks import child, files
+from smallworks import child, files, settings
 from smallworks.bundle import Bundle, open_bundle
 from smallworks.bundle.golden import read as read_golden
 from smallworks.engines.http import AT_ONCE, Http
@@ -201,7 +201,8 @@ def _ask_bundle(bundle: Bundle, asked: Sequence[Inputs], progress: Progress) -> 
 
 def _ask_server(url: str, options: Options, asked: Sequence[Inputs], progress: Progress) -> list[Answer]:
     home = url.rstrip("/").removesuffix("/v1")
-    model = options.model or first_model(Wire(home)) or ""
+    key = settings.secret(options.key_env) if options.key_env else None
+    model = options.model or first_model(Wire(home, key=key)) or ""
     engine = Http(f"{home}/v1", model, key_env=options.key_env)
     different = list({files.canonical(inputs): inputs for inputs in asked}.values())
     done = 0

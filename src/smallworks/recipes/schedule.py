@@ -29,6 +29,8 @@ SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 EVERY = re.compile(r"(\d+)([mhdw])")
 OUTCOMES = {0: "pass", 1: "fail", 2: "not run", 3: "inconclusive"}
 KEYS = ("name", "every", "run")
+PATIENCE_SECONDS = 86_400
+"""A check that has not ended after a day hangs: it is stopped, so that the others are run again."""
 LATEST = 2000
 """Characters of a failed check's own words that the history keeps."""
 
@@ -89,6 +91,7 @@ def run_due(path: Path, *, everything: bool = False, progress: Progress = silent
     """
     checks, history = load(path), history_of(path)
     with files.lock(history.with_suffix(".lock"), "this schedule"):
+        _mend(history)
         before = {ran.name: ran for ran in past(path)}
         now = time.time()
         due = [
@@ -123,21 +126,28 @@ def past(path: Path) -> list[Ran]:
 
 def crontab(path: Path) -> str:
     """A line for `crontab -e`: look every ten minutes whether something is due."""
-    return f"*/10 * * * * {shlex.join(_program(path))}\n"
+    command = shlex.join(_program(path)).replace("%", r"\%")  # a bare one ends the command
+    return f"*/10 * * * * {command}\n"
 
 
 def systemd(path: Path) -> dict[str, str]:
     """The two unit files by name, for ~/.config/systemd/user."""
     name = f"smallworks-{re.sub(r'[^a-z0-9]+', '-', path.stem.casefold()).strip('-')}"
-    program = " ".join(f'"{part}"' if re.search(r"\s", part) else part for part in _program(path))
+    first, *rest = map(_quoted, _program(path))
+    program = " ".join([first, *(part.replace("$", "$$") for part in rest)])  # the first has no variables
+    shown = path.name.replace("%", "%%")
     # 1 and 3 are verdicts, not broken units.
-    service = f"[Unit]\nDescription=Smallworks checks of {path.name}\n\n[Service]\nType=oneshot\nNice=10\n"
-    service += f"SuccessExitStatus=1 3\nExecStart={program.replace('%', '%%')}\n"
-    timer = (
-        f"[Unit]\nDescription=Due checks of {path.name}\n\n[Timer]\nOnCalendar=*:0/10\nPersistent=true\n\n"
-    )
+    service = f"[Unit]\nDescription=Smallworks checks of {shown}\n\n[Service]\nType=oneshot\nNice=10\n"
+    service += f"SuccessExitStatus=1 3\nExecStart={program}\n"
+    timer = f"[Unit]\nDescription=Due checks of {shown}\n\n[Timer]\nOnCalendar=*:0/10\nPersistent=true\n\n"
     timer += "[Install]\nWantedBy=timers.target\n"
     return {f"{name}.service": service, f"{name}.timer": timer}
+
+
+def _quoted(part: str) -> str:
+    """As systemd.service(5) and systemd.unit(5) want a word of a command."""
+    escaped = part.replace("\\", r"\\").replace('"', r"\"").replace("%", "%%")
+    return f'"{escaped}"'
 
 
 def _program(path: Path) -> list[str]:
@@ -166,17 +176,34 @@ def _run(check: Check, folder: Path, before: Ran | None) -> Ran:
     json_too = () if check.run[0] in PLAIN or "--json" in check.run else ("--json",)
     command = [*PROGRAM, *check.run, *json_too]
     started = time.time()
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    code, out, said = _ended(command, folder)
     return Ran(
         name=check.name,
         started=round(started, 3),
         seconds=round(time.time() - started, 3),
-        exit=done.returncode,
-        outcome=OUTCOMES.get(done.returncode, "not run"),
+        exit=code,
+        outcome=OUTCOMES.get(code, "not run"),
         before=before.outcome if before else None,
-        result=_parsed(done.stdout),
-        said="" if done.returncode == 0 else done.stderr[-LATEST:],
+        result=_parsed(out),
+        said="" if code == 0 else said[-LATEST:],
     )
+
+
+def _ended(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
+    """The exit code of a command and what it printed; 2 for one that was stopped because it hung."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return 2, "", f"Stopped: it had not ended after {PATIENCE_SECONDS:,} seconds."
+    return done.returncode, done.stdout, done.stderr
 
 
 def _parsed(text: str) -> Any:
@@ -187,11 +214,22 @@ def _parsed(text: str) -> Any:
 
 
 def _append(history: Path, ran: Ran) -> None:
-    """One line, written at once: what broke off in the middle would be a line of its own."""
+    """One line, written at once."""
     line = json.dumps(asdict(ran), ensure_ascii=False) + "\n"
     try:
         with history.open("a", encoding="utf-8") as file:
             file.write(line)
+    except OSError as error:
+        raise files.unwritable(history, error) from error
+
+
+def _mend(history: Path) -> None:
+    """Take off a last line that a kill tore: that check did not run, and is due again."""
+    try:
+        with history.open("r+b") as file:
+            file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise files.unwritable(history, error) from error
 

@@ -83,7 +83,12 @@ def sweep(shop: Workshop, dials: Dials, trials: int) -> tuple[tuple[Trial, ...],
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         _run(shop, dials, study, study.ask(_space(dials, usual)), trials)
     told = tuple(map(_told, (t for t in study.trials if t.state.name in STATES)))
-    return told, replace(dials, **study.best_trial.params)
+    if (best := _best(study)) is None:
+        raise UserError(
+            f"None of the {len(told)} trials came to an end: the loss of each was no number.",
+            fix="Give --learning-rate a smaller value than theirs.",
+        )
+    return told, replace(dials, **best.params)
 
 
 def _run(shop: Workshop, dials: Dials, study: Study, asked: Asked, trials: int) -> None:

@@ -206,9 +206,18 @@ def _rounds(
         judged = [_agreed(bench, calls.journal, one) for one in judged]
         if end != "all asked":
             return judged, end
-        if calls.asked and not told:
-            tell(measured(ahead, calls, calls.journal))
+        left = _left(bench, judged, len(list(calls.journal)))
+        if calls.asked and not told and left:
+            tell(measured(replace(ahead, questions=calls.asked + left), calls, calls.journal))
             told = True
+
+
+def _left(bench: Bench, judged: Sequence[Judged], answered: int) -> int:
+    """About how many questions are still to come, if rows go on to stay as often as they did."""
+    kept = sum(not one.reason for one in judged)
+    most = MOST * math.ceil(bench.count / A_REQUEST) * (1 + A_REQUEST)
+    missing = max(0, bench.count - kept)
+    return max(0, min(most - answered, math.ceil(missing * answered / max(1, kept))))
 
 
 def asking(bench: Bench, number: int) -> tuple[Message, ...]:

@@ -58,12 +58,20 @@ class Routing:
 
 
 def calibrate(
-    stages: Sequence[Stage], promise: Promise, *, limits: Limits = Limits(), design: float = 1.0
+    stages: Sequence[Stage],
+    promise: Promise,
+    *,
+    limits: Limits = Limits(),
+    design: float = 1.0,
+    choices: int = 1,
 ) -> Routing:
-    """Choose among all mixes. `design` rows tell as much as one (`stages.design`)."""
+    """Choose among all mixes. `design` rows tell as much as one (`stages.design`).
+
+    `choices` is how many cascades these were chosen from on these very rows: all of them share the luck.
+    """
     ways = list(paths(len(stages)))
-    luck = (1 - ALONE) * (1 - promise.confidence) / len(ways)
-    alone = ALONE * (1 - promise.confidence) / (len(stages) - 1)
+    luck = (1 - ALONE) * (1 - promise.confidence) / len(ways) / choices
+    alone = ALONE * (1 - promise.confidence) / (len(stages) - 1) / choices
     mixes = [one for way in ways for one in _path(stages, way, promise, luck, alone, design)]
     last = mix(stages, (None,) * (len(stages) - 1))
     held = [one for one in mixes if one.promised and limits.holds(one) and one.cost < last.cost]
@@ -158,7 +166,7 @@ def _why(found: Routing, limits: Limits) -> str:
             f"{found.rows_least:,}."
         )
     if found.rows_least and found.rows < found.rows_least:
-        return f"{said}: not shown. No promise like it takes fewer than {found.rows_least:,} rows."
+        return f"{said}: not shown. This promise needs at least {found.rows_least:,} rows."
     return f"{said}: no mix seems to keep it. Let {last} answer every row, or promise less."
 
 

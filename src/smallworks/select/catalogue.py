@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -276,8 +276,3 @@ def _add_up(entry: Entry, where: str) -> None:
                 f"{where}: {key} = {said:,}, but its shape makes {counted:,}.",
                 fix="Mend the one that is wrong: config.json has the shape.",
             )
-
-
-def languages_of(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """Every language code that any of them names."""
-    return tuple(sorted({code for entry in entries for code in entry.languages}))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smallworks.engines.speed import Speed
-from smallworks.errors import UserError, nearest
+from smallworks.errors import UserError
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 RAM_SHARE = 0.75
@@ -67,7 +67,7 @@ def described(
         return _unmeasured(f"a machine of {size / 1e9:g} GB", size, RAM_SHARE)
     if device is not None:
         if device not in DEVICES:
-            raise UserError(f"--device '{device}' is not known.", fix=nearest(device, DEVICES))
+            raise UserError(f"--device '{device}' is not known.", fix=f"Valid: {', '.join(DEVICES)}.")
         kind = DEVICES[device]
         return _unmeasured(f"a {device}", kind.memory, kind.share, trains=kind.trains)
     return None if machine is None else recorded(machine)

@@ -68,9 +68,10 @@ def finished(request: TuneRequest, key: str | None = None) -> TuneResult | None:
     path = request.out / "result.json"
     if not path.is_file():
         return None
-    result = values.from_json(files.read_json(path), out=request.out)
-    if result.key != (key or request.key()):
+    raw = files.read_json(path)
+    if raw.get("key") != (key or request.key()):
         return None
+    result = values.from_json(raw, out=request.out)
     weights = _tensors(request)
     return result if weights.is_file() and files.hash_file(weights) == result.sha256 else None
 

@@ -17,6 +17,17 @@ from smallworks.tune import history, prefix
 from smallworks.tune.order import Order
 from smallworks.tune.prefix import IGNORED
 
+FULL = "full_attention"
+"""The name in `layer_types` of a layer that sees what its mask lets it see."""
+# fmt: off
+JOINABLE = frozenset((
+    "apertus", "arcee", "bitnet", "cohere", "ernie4_5", "falcon", "gemma", "glm", "glm4", "gpt2",
+    "gpt_neox", "granite", "granitemoe", "llama", "ministral3", "mistral", "mixtral", "nemotron", "olmo",
+    "olmo2", "opt", "phi", "phi3", "qwen3_moe", "seed_oss", "stablelm", "starcoder2",
+))
+# fmt: on
+"""Types of models that name no `layer_types`, and whose layers are all such (each is tested)."""
+
 
 class Trainer(SFTTrainer):  # type: ignore[misc]
     """SFTTrainer with our order of rows, our loss, and without a model card in every checkpoint."""
@@ -40,7 +51,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         lengths = inputs["attention_mask"].sum(1)
         if model.training:
             self.count(int(lengths.sum()))
-        ids, labels, places = self._joined(inputs["input_ids"], inputs["labels"], lengths)
+        ids, labels, places = joined(self.model.config, inputs["input_ids"], inputs["labels"], lengths)
         targets = labels[:, 1:]
         supervised = targets != IGNORED
 
@@ -76,21 +87,32 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             output.metrics[history.LABEL_LOSS] = label_loss(logp, ids, self.codes)
         return output
 
-    def _joined(self, ids: Any, labels: Any, lengths: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """Ids and labels of the batch as they are computed, and the positions and mask that they need."""
-        config = self.model.config
-        sliding = any("sliding" in kind for kind in getattr(config, "layer_types", None) or ())
-        start = 0 if sliding else prefix.shared(ids, labels)
-        if not start or not prefix.cheaper(lengths, start, hidden=config.hidden_size):
-            return ids, labels, {}
-        one = prefix.join(ids, labels, lengths, start)
-        return one.ids, one.labels, {"position_ids": one.positions, "attention_mask": one.mask}
-
     def create_model_card(self, *_: Any, **__: Any) -> None:
         return None
 
     def _get_train_sampler(self, *_: Any) -> Order:
         return self.order
+
+
+def joined(config: Any, ids: Any, labels: Any, lengths: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Ids and labels of the batch as they are computed, and the positions and mask that they need."""
+    start = prefix.shared(ids, labels) if joinable(config, int(lengths.max())) else 0
+    if not start or not prefix.cheaper(lengths, start, hidden=config.hidden_size):
+        return ids, labels, {}
+    one = prefix.join(ids, labels, lengths, start)
+    return one.ids, one.labels, {"position_ids": one.positions, "attention_mask": one.mask}
+
+
+def joinable(config: Any, longest: int) -> bool:
+    """Whether a mask alone keeps rows of up to `longest` tokens apart in one sequence.
+
+    Convolutions and linear attention carry a state from one row into the next, whatever the mask says, and
+    a sliding window sees less of a row than the mask would allow.
+    """
+    if kinds := getattr(config, "layer_types", None):
+        return set(kinds) == {FULL}
+    window = getattr(config, "sliding_window", None) or longest
+    return config.model_type in JOINABLE and longest <= window
 
 
 def label_loss(logp: np.ndarray, ids: np.ndarray, codes: Sequence[int]) -> float:
