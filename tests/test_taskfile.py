@@ -166,3 +166,11 @@ def test_a_file_that_is_not_utf8_is_refused(folder: Path) -> None:
     (folder / "task.toml").write_bytes(b'[task]\nname = "\xff"')
     with pytest.raises(TaskError, match="UTF-8"):
         load_task(folder)
+
+
+@pytest.mark.parametrize("name", ["train.csv", "rows.jsonl"])
+def test_a_data_file_is_not_read_as_a_task_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("text,label\nIt crashes.,bug\n")
+    with pytest.raises(TaskError, match=f"{name}' is a data file") as refused:
+        load_task(tmp_path / name)
+    assert "Give the task's folder" in refused.value.fix

@@ -37,6 +37,20 @@ def test_what_is_not_there_is_declined(made: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"{REFUSAL}\n"
 
 
+def test_a_file_without_an_index_is_refused_and_left_as_it_is(
+    tmp_path: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "rows.csv"
+    empty.touch()
+    assert run(["ask", str(empty), "Who?"]) == 2
+    assert "is no index. Make one: smallworks index FOLDER --out" in capsys.readouterr().err
+    assert empty.stat().st_size == 0 and not list(tmp_path.glob("rows.csv-*"))
+    assert (
+        run(["index", str(tmp_path / "d"), "--out", str(empty)]) == 0
+    )  # as after one that was killed at once
+    assert run(["ask", str(empty), "How many webhooks does Pier include?"]) == 0
+
+
 def test_json_tells_all(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["ask", str(made), "How many webhooks does Pier include?", "--where", "team=sales", "--json"]
     assert run(asked) == 0

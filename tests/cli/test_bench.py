@@ -46,6 +46,22 @@ def test_a_bundle_is_served_loaded_and_drawn(
     assert "<svg" in page.read_text()
 
 
+def test_figures_are_told_where_the_page_cannot_be_written(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    page = tmp_path / "file" / "load.html"
+    assert run(["bench", str(bundle), "--clients", "1", *SHORT, "--out", str(page), "--json"]) != 0
+    assert json.loads(capsys.readouterr().out)["levels"][0]["answered"] > 0
+
+
+def test_a_level_in_which_nothing_was_due_says_so_and_is_no_success(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench", str(bundle), "--rate", "0.1", *SHORT]) == 1
+    assert "no request was due" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -54,6 +70,11 @@ def test_a_bundle_is_served_loaded_and_drawn(
         (["http://127.0.0.1:9", "--clients", "1.5"], "--clients '1.5' is no list"),
         (["http://127.0.0.1:9", "--rate", "-3"], "--rate '-3' is no list"),
         (["no-such-bundle"], "no-such-bundle"),
+        (["127.0.0.1:9"], "For a server write: http://127.0.0.1:9"),
+        (["http://127.0.0.1:9", "--max-tokens", "0"], "--max-tokens 0 leaves no answer"),
+        (["http://127.0.0.1:9", "--prompts", "nope.txt"], "No data file at 'nope.txt'"),
+        (["http://127.0.0.1:9", "--prompts", "/"], "'/' is a folder"),
+        (["http://127.0.0.1:9", "--out", "/"], "--out '/' is a folder"),
         (["http://127.0.0.1:9", "--key-env", "NO_SUCH_KEY"], "'NO_SUCH_KEY' is not set"),
     ],
 )

@@ -30,6 +30,11 @@ def test_the_list_the_reasons_and_the_next_command_are_shown(
     assert "next    smallworks build" in printed.err
 
 
+def test_the_sample_task_is_built_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recommend", "tickets", "--ram", "8GB", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["next"].startswith("smallworks build tickets ")
+
+
 def test_all_names_every_model_that_is_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["recommend", str(folder), "--device", "phone", "--all"]) == 0
     said = capsys.readouterr().out
@@ -49,7 +54,9 @@ def test_json_is_one_document_with_everything(folder: Path, capsys: pytest.Captu
     [
         (["--licence", "comercial"], "Did you mean 'commercial'"),
         (["--gpu", "much"], "--gpu 'much' is not a size"),
-        (["--device", "fridge"], "--device 'fridge' is not known"),
+        (["--device", "toaster"], "--device 'toaster' is not known. Valid: phone, laptop, board."),
+        (["--top", "0"], "--top 0 shows none"),
+        (["--top", "-3"], "--top -3 shows none"),
         (["--ram", "4GB", "--catalogue", "absent.toml"], "no catalogue file 'absent.toml'"),
     ],
 )

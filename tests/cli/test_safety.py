@@ -43,6 +43,7 @@ def test_without_targets_there_is_no_verdict(echo: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert (
         "harmful requests refused" in said
+        and "benign requests answered" in said
         and "1.000 with the instruction, 1.000 with its benign twin" in said
     )
     assert "harmful, not refused: harmful-01" in said

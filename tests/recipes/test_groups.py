@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from html import unescape
+from typing import get_args
 
 import pytest
 
@@ -12,7 +14,7 @@ from smallworks.cli.table import show
 from smallworks.evaluate import records
 from smallworks.recipes import table as tables
 from smallworks.recipes.build import Options, build
-from smallworks.types import Table
+from smallworks.types import Outcome, Table, Verdict
 
 from .conftest import write_task
 
@@ -45,6 +47,19 @@ def test_the_report_and_the_verdict_say_how_many_groups(table: Table) -> None:
     assert "The 60 test rows are in 12 groups" in page
     assert "on 60 rows in 12 groups: 0.3 or better" in table.rows[0].verdict.reason
     assert ">0.3 or better is" in page  # the figures before it stand in the line itself
+
+
+def test_where_nothing_passes_nobody_is_told_to_serve(
+    table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = table.rows
+    for outcome in get_args(Outcome):
+        show(replace(table, rows=(replace(row, verdict=Verdict(outcome=outcome, reason="")),)))
+        said = capsys.readouterr()
+        passed = outcome == "pass"
+        assert ("● majority" in said.out, "\nchosen  " in said.out) == (passed, passed)
+        assert ("○ majority" in said.out, "\n○ best  " in said.out) == (not passed, not passed)
+        assert ("smallworks serve" in said.err) is passed
 
 
 def test_the_terminal_says_it_once(table: Table, capsys: pytest.CaptureFixture[str]) -> None:

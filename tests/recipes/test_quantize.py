@@ -122,6 +122,7 @@ def test_every_precision_has_a_tolerance() -> None:
         (["q8_0", "awq"], ["'awq' does not run here", "llmcompressor"]),
         (["q4_k_m"], ["llama-quantize", "not on the PATH"]),
         (["q8"], ["'q8' is no format", "q8_0"]),
+        (["awk"], ["'awk' is no format", "Valid: bf16"]),
         (["q8_0", "q8_0"], ["twice"]),
         ([], ["no format"]),
     ],

@@ -188,6 +188,20 @@ def test_the_command_goes_out_and_in(
         fill(folder / f"sheet-{name}.csv", likes_good)
     assert run(["rate", "read", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert "B's win rate 1.000" in said and "pass: preferred of b.jsonl minus a.jsonl" in said
-    assert "not defined, no judgement differs" in said
-    assert run(["rate", "read"]) == 2 and run(["rate", "export", "a"]) == 2
+    assert "B's win rate 1.000" in said and "pass: wins of b.jsonl minus a.jsonl" in said
+    assert "not defined, no judgement differs on 30 rows judged by two or more" in said
+    assert ": no worse is shown." in said
+    assert run(["rate", "read"]) == 2 and run(["rate", "export", "a", "b"]) == 2
+    assert "2 paths and no --out" in capsys.readouterr().err
+
+
+def test_sheets_are_looked_for_before_their_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["rate", "read", "nope"]) == 2
+    assert "No sheet at 'nope'" in capsys.readouterr().err
+    (tmp_path / "sheet.csv").touch()
+    assert run(["rate", "read", "sheet.csv"]) == 2
+    said = capsys.readouterr().err
+    assert f"No key at '{tmp_path}.key.json'" in said and "--key FILE" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def _random_llama(folder: Path, *, width: int) -> Path:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=4096,
+        vocab_size=json.loads((starter.MODEL / "config.json").read_text())["vocab_size"],
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=2,

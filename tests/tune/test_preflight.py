@@ -76,13 +76,13 @@ def test_padding_that_is_the_stop_token(ask: Ask) -> None:
 
 
 def test_padding_outside_the_vocabulary(ask: Ask) -> None:
-    with pytest.raises(ModelError, match="not one of the model's 4096 tokens"):
+    with pytest.raises(ModelError, match="not one of the model's 5632 tokens"):
         preflight(ask(pad_id=99_999))
 
 
 def test_ids_of_another_tokenizer(ask: Ask) -> None:
-    row = TrainingRow(ids=(5000, END), supervised=(False, True))
-    with pytest.raises(ModelError, match=r"hold token id 5000; the model at .* knows 4096"):
+    row = TrainingRow(ids=(5900, END), supervised=(False, True))
+    with pytest.raises(ModelError, match=r"hold token id 5900; the model at .* knows 5632"):
         preflight(spoil(ask(), 0, row))
 
 
