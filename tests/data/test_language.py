@@ -41,5 +41,5 @@ def test_english_is_not_taken_for_anything_else(shared: Path) -> None:
 
 def test_a_code_that_is_none_is_told() -> None:
     known("en")
-    with pytest.raises(UserError, match="'english' is no language.*such as en"):
+    with pytest.raises(UserError, match=r"'english' is no language.*such as en"):
         known("english")

@@ -117,11 +117,16 @@ def bench(
         )
     else:
         _show(done)
-    if out:  # last, so that figures which took minutes are told even where the page cannot be written
-        write_page(done, out)
-        if not json:
-            talk.say(f"page: {out}")
+    _keep(done, out, told=not json)
     return 0 if any(one.answered for one in done.levels) else 1
+
+
+def _keep(done: Bench, out: Path | None, *, told: bool) -> None:
+    """The page, last: figures that took minutes are told even where it cannot be written."""
+    if out:
+        write_page(done, out)
+        if told:
+            talk.say(f"page: {out}")
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -57,6 +57,8 @@ class Level:
     def notes(self) -> tuple[str, ...]:
         """What one has to know to read the figures."""
         said = []
+        if self.rate and not self.requests:
+            said.append("no request was due in the measured time: give more --seconds or a higher --rate")
         if self.rate and self.per_second < BEHIND * self.requests / max(self.seconds, 1e-9):
             said.append("past its capacity: the line grows as long as this lasts")
         if self.waited:

@@ -219,7 +219,10 @@ def _open(path: Path, create: bool) -> sqlite3.Connection:
 
 
 def _prepare(file: sqlite3.Connection, path: Path, create: bool) -> None:
-    """The tables where the file is new and to be made. Raises DataError for a file of another program or another version."""
+    """The tables of a file that is new and to be made.
+
+    Raises DataError for a file of another program or another version.
+    """
     version, application = (
         file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
     )

@@ -38,7 +38,7 @@ def rank(needs: Needs, machine: Machine, catalogue: Catalogue, *, convertible: S
 
     Order of the language models: those that can go the whole way here (tuned, merged, quantised), then those
     that can be tuned, then the rest; models for code last unless code is asked for; then nearness to the size
-    to start from, in doublings; then the newer one. Encoders: made for sentences first, then the smaller.
+    to start from, in whole doublings; then the newer one. Encoders: for sentences first, then the smaller.
     """
     judged = [judge(entry, needs, machine, catalogue, convertible=convertible) for entry in catalogue.entries]
     fits = [one for one in judged if isinstance(one, Fit)]
