@@ -18,11 +18,13 @@ from training.starter.curriculum import (
     facts,
     phrases,
     records,
+    requests,
     rewrite,
     sheets,
     summary,
     tables,
     topics,
+    values,
 )
 from training.starter.curriculum.conversation import Conversation, pieces, turns
 from training.starter.curriculum.labels import ANSWER, CODES, first_turn, later_turn
@@ -181,6 +183,61 @@ def test_requests_state_every_fact_and_leave_out_what_they_do_not_say() -> None:
         assert "{" not in record.text and "*" not in record.text
         seen.add(len(record.facts))
     assert len(seen) > 2
+
+
+SNIPS_FIELDS = """
+album artist best_rating condition_description condition_temperature country cuisine current_location
+    entity_name facility genre geographic_poi location_name movie_name movie_type music_item
+    object_location_type object_name object_part_of_series_type object_select object_type
+    party_size_description party_size_number playlist playlist_owner poi rating_unit rating_value
+    restaurant_name restaurant_type served_dish service sort spatial_relation state timeRange track year"""
+"""Every field that the starter is measured on after tuning, but for "city"."""
+
+
+def test_no_made_up_request_has_a_field_of_the_set_it_is_measured_on() -> None:
+    named = {
+        name for found in requests.SUBJECTS.values() for part in found.parts.values() for name in part.names
+    }
+    named |= {field for template in commands.TEMPLATES for field in re.findall(r"\{([a-z]+):", template)}
+    assert len(named) > 200 and not named & set(SNIPS_FIELDS.split())
+
+
+def test_parts_of_a_subject_have_names_of_their_own_and_known_kinds() -> None:
+    for subject, found in requests.SUBJECTS.items():
+        names = [name for part in found.parts.values() for name in part.names]
+        assert len(set(names)) == len(names), subject
+        for part in found.parts.values():
+            assert values.draw(part.kind, Random(1), TINY), (subject, part)
+        for form in (*found.openings, *(form for part in found.parts.values() for form in part.forms)):
+            assert set(requests.NAMED.findall(form)) <= set(found.parts), (subject, form)
+
+
+def test_requests_by_subject_state_every_part_they_answer() -> None:
+    for seed in range(300):
+        record = requests.draw(Random(seed), TINY)
+        assert record.facts and all(str(fact.value) in record.text for fact in record.facts)
+        assert not set("{}*") & set(record.text)
+
+
+def test_turns_of_requests_answer_with_stated_parts_in_one_order() -> None:
+    absent = 0
+    for seed in range(200):
+        found = requests.conversation(Random(seed), TINY)
+        said = [message.content for message in found.messages]
+        instruction = said[0].split("\n\nText: ")[0]
+        order: dict[str, int] = {}
+        for user, reply in zip(said[::2], said[1::2], strict=True):
+            answer = json.loads(reply)
+            text = user.split("Text: ")[1].removesuffix("\n\nAnswer with JSON.")
+            assert all(value in text for value in answer.values())
+            if instruction in requests.UNNAMED:
+                assert list(answer) == sorted(answer)
+            else:
+                asked = re.split(r"[ ,;:.]+", instruction)
+                order = {name: place for place, name in enumerate(asked)}
+                assert list(answer) == sorted(answer, key=order.__getitem__)
+                absent += len(answer) == 0
+    assert absent
 
 
 def test_held_out_countries_and_lines_are_never_trained_on() -> None:

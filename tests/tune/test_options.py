@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from smallworks.tune.options import TuneOptions, rate, usual
+from smallworks.tune.options import Method, TuneOptions, rate, usual
 
 from .conftest import Ask
 
@@ -70,6 +70,17 @@ def test_full_tuning_takes_large_batches_only_where_enough_are_left(
 @pytest.mark.parametrize(("rows", "interval"), [(40, 20), (560, 35), (8, 20)])
 def test_validations_of_few_rows_are_some_steps_apart(rows: int, interval: int) -> None:
     assert TuneOptions(end_id=2, pad_id=3).interval(rows) == interval
+
+
+@pytest.mark.parametrize(
+    ("rows", "method", "patience"),
+    [(8, "lora", 4), (450, "full", 11), (9003, "full", 4), (100_000, "lora", 4)],
+)
+def test_patience_lasts_half_of_a_long_plan(rows: int, method: Method, patience: int) -> None:
+    options = TuneOptions(end_id=2, pad_id=3, method=method, **usual(method, rows))
+    assert options.patience_for(rows) == patience
+    assert replace(options, patience=2).patience_for(rows) == 2
+    assert replace(options, patience=0).patience_for(rows) == 0
 
 
 def test_the_key_is_that_of_what_fixes_the_adapter(ask: Ask) -> None:

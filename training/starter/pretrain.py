@@ -26,6 +26,7 @@ from training.starter.curriculum.labels import CODES
 
 SAVE_EVERY = 180.0  # seconds between checkpoints
 LOG_EVERY = 20  # steps
+DRAWN_A_STEP = 16  # conversations, about
 
 
 @dataclass(slots=True)
@@ -66,7 +67,8 @@ def main() -> None:
     texts = documents.build(source)
     tokenizer = _tokenizer(places.out, settings, source, texts)
     run = start(settings, places, tokenizer, arguments.resume, arguments.begin)
-    data = streams(run, settings, source, texts, tokenizer)
+    drawn = run.step * DRAWN_A_STEP + (curriculum.ALL_MIXED if arguments.begin else 0)
+    data = streams(run, settings, source, texts, tokenizer, drawn)
     train(run, settings, places, data, arguments.minutes * 60, arguments.precision)
     architecture.save(run.model, places.out)
     saved = LlamaForCausalLM.from_pretrained(places.out, dtype=torch.float32)
@@ -153,12 +155,13 @@ def streams(
     source: corpora.Corpora,
     texts: documents.Documents,
     tokenizer: Tokenizer,
+    drawn: int,
 ) -> Streams:
-    """Seeded by the step as well, so that a resumed run goes on with new data."""
+    """Seeded by the step as well, so that a resumed run goes on with new data; `drawn` conversations on."""
     seed = settings.seed + run.step
     return (
         batches.text(texts, tables.stream(source, seed), tokenizer, settings.batch, seed),
-        batches.chat(curriculum.stream(source, seed, drawn=run.step * 16), tokenizer, settings.batch, seed),
+        batches.chat(curriculum.stream(source, seed, drawn), tokenizer, settings.batch, seed),
     )
 
 
@@ -249,9 +252,9 @@ def _record(
     places: Places, arguments: argparse.Namespace, run: Run, figures: Figures, settings: config.Config
 ) -> None:
     """What was run on which data, and what came of it: the provenance of the folder's weights."""
-    digest = hashlib.sha256((places.out / "model.safetensors").read_bytes()).hexdigest()
     record = {
-        "weights_sha256": digest,
+        "weights_sha256": _digest(places.out),
+        "begun_from_sha256": _digest(arguments.begin) if arguments.begin else None,
         "config": str(arguments.config.name),
         "seed": settings.seed,
         "learning_rate": settings.optimizer.learning_rate,
@@ -263,6 +266,10 @@ def _record(
         "corpora_sha256": corpora.hashes(arguments.corpora),
     }
     (places.work / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _digest(model: Path) -> str:
+    return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -48,11 +48,12 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # for debugging; a quarter of the time
     started = checkpoints.last(out / "checkpoints")
-    watch = Watch(progress, options, out / "checkpoints")
+    patience = options.patience_for(sum(1 for _ in files.read_jsonl(out / "train.jsonl")))
+    watch = Watch(progress, patience, out / "checkpoints")
     trainer = _trainer(request, options, watch)
     if request["rehearsal"]:
         return {**_rehearse(trainer, watch), "precision": weights.precision_for(base, options)}
-    if not (started and _finished(started, options)):
+    if not (started and _finished(started, patience)):
         trainer.train(resume_from_checkpoint=str(started) if started else None)
     if watch.interrupted:
         sys.exit(f"Interrupted at step {trainer.state.global_step}: a checkpoint is saved.")
@@ -68,7 +69,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "peak_memory_bytes": child.peak_memory(),
         "resumed": started is not None,
-        "stopped_early": history.exhausted(log, options.patience),
+        "stopped_early": history.exhausted(log, patience),
     }
     del trainer  # its memory is wanted
     gc.collect()
@@ -86,9 +87,9 @@ def _rehearse(trainer: Trainer, watch: Watch) -> dict[str, Any]:
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Follows the training: reports, stops when patience or the user says so, marks whole checkpoints."""
 
-    def __init__(self, progress: Progress, options: TuneOptions, folder: Path) -> None:
+    def __init__(self, progress: Progress, patience: int, folder: Path) -> None:
         self._progress = progress
-        self._patience = options.patience
+        self._patience = patience
         self._folder = folder
         self._tokens = 0
         self._seconds = 0.0
@@ -242,10 +243,10 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def _finished(checkpoint: Path, options: TuneOptions) -> bool:
+def _finished(checkpoint: Path, patience: int) -> bool:
     state = _state(checkpoint)
     done = state["global_step"] >= state["max_steps"]
-    return done or history.exhausted(state["log_history"], options.patience)
+    return done or history.exhausted(state["log_history"], patience)
 
 
 def _log(folder: Path) -> tuple[list[dict[str, Any]], int]:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from training.starter.corpora import Corpora
-from training.starter.curriculum import answer, classify, extract, rewrite, sheets, summary
+from training.starter.curriculum import answer, classify, extract, requests, rewrite, sheets, summary
 from training.starter.curriculum.conversation import Conversation
 from training.starter.curriculum.sentences import Sentences, gather
 
 Source = Callable[[Random], Conversation]
 HARD_FROM = 12_000  # conversations before the first question that is refused, or answered by a value alone
+ALL_MIXED = 60_000  # conversations after which the mixture hardly changes any more
 LINES = answer.Shares(lacking=0.0, brief=0.0, lined=1.0)
 
 
@@ -53,8 +54,9 @@ def _answer(random: Random, corpora: Corpora, sentences: Sentences, late: float)
 
 def _sources(corpora: Corpora, sentences: Sentences) -> list[tuple[float, Source]]:
     """Weights are shares of conversations: classification is the starter's first duty."""
-    sources = [(4.0 * weight, _classify(draw)) for weight, draw in classify.draws(corpora, sentences)]
-    sources.append((20.0, lambda random: extract.draw(random, corpora, sentences)))
+    sources = [(3.0 * weight, _classify(draw)) for weight, draw in classify.draws(corpora, sentences)]
+    sources.append((14.0, lambda random: extract.draw(random, corpora, sentences)))
+    sources.append((16.0, lambda random: requests.conversation(random, corpora)))
     if sentences.all:
         sources.append((3.0, lambda random: rewrite.rewrite(random, sentences)))
         sources.append((2.0, lambda random: summary.draw(random, sentences)))

@@ -25,7 +25,7 @@ INSTRUCTIONS = (
 )
 BRIEF = ("Answer in as few words as you can.", "Give the value alone.", "Answer briefly, from the context.")
 MOST = 8  # questions on one context
-LACKING, BRIEFLY, LINED = 0.3, 0.3, 0.75  # see Shares
+LACKING, BRIEFLY, LINED = 0.4, 0.5, 0.75  # see Shares
 
 
 @dataclass(frozen=True, slots=True)

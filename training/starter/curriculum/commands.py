@@ -6,7 +6,7 @@ import re
 from random import Random
 
 from training.starter.corpora import Corpora
-from training.starter.curriculum import phrases
+from training.starter.curriculum import values
 from training.starter.curriculum.records import Fact, Record
 
 # {field:kind}, or {field:kind?words around *} for a part that may be left out, then the star is the value.
@@ -37,21 +37,6 @@ TEMPLATES = (
     "rename {old:title} to {new:title}",
 )
 OPENINGS = ("", "", "", "please ", "can you ", "hey, ", "could you please ", "I want you to ")
-ROOMS = ("kitchen", "hall", "garage", "bedroom", "cellar", "office", "garden", "bathroom", "attic", "lobby")
-SETTINGS = (
-    "on",
-    "off",
-    "down",
-    "up",
-    "done",
-    "urgent",
-    "private",
-    "to low",
-    "to high",
-    "as soon as possible",
-)
-LANGUAGES = ("French", "German", "Swahili", "Hindi", "Polish", "Greek", "Arabic", "Turkish", "Danish")
-UNITS = ("seconds", "minutes", "hours", "days", "weeks", "nights")
 PART = re.compile(r"\{([a-z]+):([a-z]+)(?:\?([^}]*))?\}")
 
 
@@ -64,7 +49,7 @@ def draw(random: Random, corpora: Corpora) -> Record:
         field, kind, around = part.groups()
         if around is not None and random.random() < 0.4:
             return ""
-        value = _value(kind, random, corpora)
+        value = values.draw(kind, random, corpora)
         facts.append(Fact(field, value, f"What is the {field}?"))
         return value if around is None else around.replace("*", value)
 
@@ -72,44 +57,3 @@ def draw(random: Random, corpora: Corpora) -> Record:
     if random.random() < 0.3:
         text = text[0].upper() + text[1:] + random.choice((".", "", "!"))
     return Record(text, tuple(facts))
-
-
-def _value(kind: str, random: Random, corpora: Corpora) -> str:
-    match kind:
-        case "name":
-            first = random.choice(phrases.FIRST_NAMES)
-            return first if random.random() < 0.5 else f"{first} {random.choice(phrases.LAST_NAMES)}"
-        case "number":
-            return str(random.randint(1, 20) if random.random() < 0.6 else random.randint(20, 5000))
-        case "duration":
-            return f"{random.randint(2, 90)} {random.choice(UNITS)}"
-        case "time":
-            hour, minute = random.randint(0, 23), random.choice((0, 0, 15, 30, random.randint(0, 59)))
-            spoken = (f"{hour}:{minute:02d}", f"{hour % 12 + 1} {random.choice(('am', 'pm'))}", "noon")
-            return random.choice(spoken)
-        case "words":
-            return " ".join(_words(random, corpora, random.randint(1, 4)))
-        case "title":
-            words = _words(random, corpora, random.randint(1, 4))
-            if random.random() < 0.7:
-                words = [word.capitalize() for word in words]
-            return " ".join(words)
-    return random.choice(_BANKS[kind])
-
-
-_BANKS = {
-    "day": (*phrases.DAYS, "tomorrow", "today"),
-    "city": phrases.CITIES,
-    "thing": phrases.THINGS,
-    "colour": phrases.COLOURS,
-    "job": phrases.JOBS,
-    "room": ROOMS,
-    "setting": SETTINGS,
-    "language": LANGUAGES,
-}
-
-
-def _words(random: Random, corpora: Corpora, count: int) -> list[str]:
-    if not corpora.glosses:
-        return random.choices(phrases.THINGS, k=count)
-    return [random.choice(random.choice(corpora.glosses).words) for _ in range(count)]

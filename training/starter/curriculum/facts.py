@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from training.starter.corpora import Corpora
-from training.starter.curriculum import commands, phrases, sheets, topics
+from training.starter.curriculum import commands, phrases, requests, sheets, topics
 from training.starter.curriculum.records import Fact, Record
 from training.starter.curriculum.sentences import Sentences
 
@@ -116,7 +116,8 @@ def person(random: Random) -> Record:
 def any_record(random: Random, corpora: Corpora, sentences: Sentences) -> Record:
     """A record of any origin that the corpora allow; made-up ones where one cannot be had."""
     draws: list[Weighted] = [
-        (3.0, lambda: commands.draw(random, corpora)),
+        (2.0, lambda: commands.draw(random, corpora)),
+        (3.0, lambda: requests.draw(random, corpora)),
         (1.0, lambda: order(random)),
         (1.0, lambda: person(random)),
         *_lined(random, corpora, sentences),
