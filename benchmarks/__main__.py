@@ -19,6 +19,8 @@ def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     if asked.encoder:
         os.environ["SMALLWORKS_MINILM"] = asked.encoder
+    if asked.minutes:
+        os.environ["SMALLWORKS_SOAK_MINUTES"] = str(asked.minutes)
     if asked.name == "list":
         _list()
         return 0
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", choices=("list", *NAMES), metavar="NAME", help=f"list, {', '.join(NAMES)}")
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+    parser.add_argument("--minutes", type=float, help="how long a soak lasts (default: 3)")
     parser.add_argument("--encoder", metavar="PATH", help="all-MiniLM-L6-v2 (default: SMALLWORKS_MINILM)")
     return parser
 

@@ -96,8 +96,9 @@ def _raw(text: str) -> str:
 def _carriers() -> Iterator[Carrier]:
     """Passages of the help-desk articles with a heading of their own and room between two sentences."""
     from smallworks.rag.formats import read
-    from smallworks.rag.passages import cut, sentences
+    from smallworks.rag.passages import cut
     from smallworks.starter import HELPDESK
+    from smallworks.text.sentences import sentences
 
     for path in sorted(HELPDESK.glob("[0-9]*.md")):
         for passage in cut(read(path)):

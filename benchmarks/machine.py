@@ -18,7 +18,7 @@ LIBRARIES = (
     "onnxruntime",
     "scikit-learn",
     "numpy",
-    "fastapi",
+    "starlette",
 )
 
 

@@ -47,7 +47,7 @@ def measure(say: Say) -> Finding:
 
 def _figures(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """For each kind that the rows have: values, recall, finds, precision."""
-    from smallworks.data.personal import find
+    from smallworks.text.personal import find
 
     values: Counter[str] = Counter()
     whole: Counter[str] = Counter()

@@ -9,6 +9,8 @@ SmallworksError                 anything a user may see (exit 1: ours)
 │   ├── DiskError               a disk that is full, or a folder that may not be written to
 │   ├── MissingExtra            an optional library that is not installed
 │   └── RequestError            a request that a server cannot take
+│       └── GuardBlocked        a request or an answer that a rule of the policy stops
+│       └── SchemaError         a JSON schema that no answer can be held to
 ├── UpstreamError               another server failed us (exit 1, HTTP 502)
 └── ChildError                  a child process died (exit 1)
 
@@ -85,6 +87,19 @@ class MissingExtra(UserError):
 
 class RequestError(UserError):
     pass
+
+
+class SchemaError(RequestError):
+    """A JSON schema that is none, or that holds a keyword which cannot be held."""
+
+
+class GuardBlocked(RequestError):
+    """A rule of a policy lets a request, or its answer, not through. Names the rule, never the text."""
+
+    def __init__(self, what: str, *, fix: str, rule: str, side: str, param: str | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.rule, self.side, self.param = rule, side, param
+        self.status = 400 if side == "in" else 403
 
 
 class UpstreamError(SmallworksError):

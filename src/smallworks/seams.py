@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from smallworks.types import Answer, Choices, Chunk, Completion, Prompt, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
+
+Ability = Literal["logprobs", "logit_bias"]
+"""Fields of Sampling that an engine may be unable to honour."""
 
 
 @runtime_checkable
@@ -50,6 +53,13 @@ class Model(Protocol):
     def close(self) -> None:
         """Free memory, threads and ports. Idempotent."""
         ...
+
+
+@runtime_checkable
+class Able(Protocol):
+    """A model that can do what not every engine can; one that says nothing of it can do none of it."""
+
+    abilities: frozenset[Ability]
 
 
 @runtime_checkable

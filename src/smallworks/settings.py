@@ -31,6 +31,7 @@ class Settings:
     offline: bool
     upstreams: tuple[str, ...] = ()
     keys: Path | None = None
+    releases: Path = Path("releases.sqlite")
 
 
 def load() -> Settings:
@@ -43,6 +44,7 @@ def load() -> Settings:
         hub_url=env.get("SMALLWORKS_HUB_URL", "https://huggingface.co").rstrip("/"),
         upstreams=tuple(url.strip() for url in env.get(UPSTREAMS, "").split(",") if url.strip()),
         keys=Path(env["SMALLWORKS_KEYS"]).expanduser() if "SMALLWORKS_KEYS" in env else None,
+        releases=Path(env.get("SMALLWORKS_RELEASES", "releases.sqlite")).expanduser(),
         offline=env.get("SMALLWORKS_OFFLINE", env.get("HF_HUB_OFFLINE", "0")) != "0",
     )
 

@@ -185,7 +185,9 @@ class Prompt:
 class Sampling:
     """How to draw tokens. `temperature` 0 is greedy. `schema` constrains the output to JSON.
 
-    `stop` strings end the answer and are not part of it; `stop_ids` likewise for tokens.
+    `stop` strings end the answer and are not part of it; `stop_ids` likewise for tokens. `logprobs` asks for
+    each token's log-probability and that of so many most probable ones in its place; None asks for none.
+    `logit_bias` is what is added to the logits of token ids. Not every engine can do these two.
     """
 
     max_tokens: int = 256
@@ -195,26 +197,46 @@ class Sampling:
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
     schema: Mapping[str, Any] | None = None
+    logprobs: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """A token that was drawn, by the model's own distribution: before temperature, bias and schema.
+
+    `top` are the most probable tokens in its place. `raw` is None where the engine tells only `text`.
+    """
+
+    text: str
+    logprob: float
+    raw: bytes | None = None
+    top: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
+    """`tokens` is empty unless log-probabilities were asked."""
+
     text: str
     finish: Finish
     tokens_in: int
     tokens_out: int
     ids: tuple[int, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """A piece of a streamed answer; the last one has `completion`, and its `text` may be empty.
 
-    The texts of all chunks joined equal `completion.text`; no chunk splits a Unicode character.
+    The texts of all chunks joined equal `completion.text`; no chunk splits a Unicode character. `tokens` are
+    those drawn since the chunk before, where log-probabilities were asked.
     """
 
     text: str
     completion: Completion | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +257,7 @@ class Answer:
     probabilities: Mapping[str, float] | None = None
     shortened: bool = False
     stage: str = ""
+    tokens: tuple[Token, ...] = ()
 
 
 # --- Evaluation ---------------------------------------------------------------------------------

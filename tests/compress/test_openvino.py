@@ -91,7 +91,7 @@ def test_four_bits_take_less_room_than_eight_and_err_more(tmp_path: Path) -> Non
     size, off = {}, {}
     for bits in (4, 8):
         out = compress.to_openvino(tmp_path / "model", tmp_path / f"int{bits}", bits)  # type: ignore[arg-type]
-        request = OpenVino(out, starter.MODEL, threads=1)._reader()
+        request = OpenVino(out, starter.MODEL, threads=1)._begin()
         size[bits] = (out / "model.bin").stat().st_size
         off[bits] = float(np.abs(request(IDS) - logits).mean() / logits.std())
     assert size[4] < size[8] and 0 < off[8] < off[4] / 3 < 0.2

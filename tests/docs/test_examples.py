@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from smallworks.server.config import load as load_config
 from smallworks.taskfile import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +52,19 @@ def test_the_python_page_runs_from_top_to_bottom(
     assert "linear" in said and "feature" in said and "exact McNemar" in said
 
 
-@pytest.mark.parametrize(
-    "block", [pytest.param(block, id=page.stem) for page, block in blocks("toml", PAGES)]
-)
+EXAMPLES = [(page, block, tomllib.loads(block)) for page, block in blocks("toml", PAGES)]
+TASKS = [pytest.param(block, id=page.stem) for page, block, raw in EXAMPLES if "task" in raw]
+SERVES = [pytest.param(b, id=page.stem) for page, b, raw in EXAMPLES if not {"task", "rule"} & raw.keys()]
+"""Policies, which hold rules, are loaded by tests/guard."""
+
+
+@pytest.mark.parametrize("block", SERVES)
+def test_a_serve_file_in_the_documentation_loads(block: str, tmp_path: Path) -> None:
+    (tmp_path / "serve.toml").write_text(block, encoding="utf-8")
+    assert load_config(tmp_path / "serve.toml") != load_config(None)
+
+
+@pytest.mark.parametrize("block", TASKS)
 def test_a_task_file_in_the_documentation_loads(block: str, tmp_path: Path) -> None:
     raw = tomllib.loads(block)
     named = [raw["data"].get(part) for part in ("train", "validation", "test", "synthetic")]

@@ -48,3 +48,9 @@ def test_garbage_after_the_magic_is_an_error_of_ours(tmp_path):
     path.write_bytes(b"GGUF\x03\0\0\0" + b"\xff" * 200)
     with pytest.raises(ModelError):
         gguf_file.read(path)
+
+
+def test_sizes_of_types_are_the_gguf_packages_own() -> None:
+    from gguf.constants import GGML_QUANT_SIZES
+
+    assert {kind.value: size for kind, size in GGML_QUANT_SIZES.items()} == gguf_file.BLOCKS

@@ -142,7 +142,7 @@ def test_a_schema_makes_random_weights_write_valid_json(engine: Transformers, se
 
 
 def test_a_bad_schema_is_refused_with_the_reason(engine: Transformers) -> None:
-    with pytest.raises(RequestError, match="Invalid type: foo"):
+    with pytest.raises(RequestError, match='"foo" is not valid'):
         engine.generate(Prompt(text="x"), Sampling(schema={"type": "foo"}))
 
 

@@ -136,3 +136,16 @@ def test_a_fault_of_ours_ends_the_run_and_is_raised() -> None:
 def test_a_load_that_is_none_is_refused(values: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Load(**values)  # type: ignore[arg-type]
+
+
+def test_a_thread_that_is_slow_to_begin_is_not_waited_for_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Thread.start
+
+    def slowly(thread: threading.Thread) -> None:
+        if thread.name == "load" and threading.current_thread().name == "load":
+            time.sleep(0.4)  # longer than the run looks away
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    done = run(Load(rate=50, seconds=0.3, warmup=0), lambda number: Reply())
+    assert done.shots

@@ -10,6 +10,7 @@ from typing import Any
 ALLOWED = {
     ("cli/serve.py", "server"): "the command line opens the other door of the same floor",
     ("cli/keys.py", "server"): "the keys are the other door's",
+    ("cli/traces.py", "server"): "the traces are the other door's",
     ("recipes/served.py", "cli"): "a bundle is served in a process of its own, as a user would",
     ("child.py", "seams"): "progress is a protocol, and protocols stand on one page",
 }

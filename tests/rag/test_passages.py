@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallworks.rag.document import Block, Document
-from smallworks.rag.passages import cut, sentences
+from smallworks.rag.passages import cut
 
 TEXT = st.text(alphabet="abcdef .!?。\"')\n", max_size=900)
 
@@ -49,13 +49,3 @@ def test_a_long_table_repeats_its_head() -> None:
 def test_a_row_stands_alone() -> None:
     blocks = [Block(text="a: 1", alone=True, metadata={"a": "1"}), Block(text="a: 2", alone=True)]
     assert [(p.text, p.metadata) for p in cut(document(*blocks))] == [("a: 1", {"a": "1"}), ("a: 2", {})]
-
-
-def test_sentences_end_at_marks_and_lines() -> None:
-    assert sentences('He said "no." Then: 2.50 is due!\nNext line\n\n漢字。かな。') == [
-        'He said "no."',
-        "Then: 2.50 is due!",
-        "Next line",
-        "漢字。",
-        "かな。",
-    ]

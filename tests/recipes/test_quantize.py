@@ -18,7 +18,7 @@ from smallworks.cli import run
 from smallworks.compress import kquants
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.errors import BundleError, MissingExtra, UserError
-from smallworks.evaluate.worker import replay
+from smallworks.evaluate.replay import replay
 from smallworks.recipes import formats, weights
 from smallworks.recipes.quantize import frozen, quantize
 from smallworks.seams import silent

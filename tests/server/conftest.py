@@ -77,3 +77,42 @@ def http(address: str) -> Iterator[httpx2.Client]:
 def openai(address: str) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=20) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
+    """The starter itself on llama.cpp, as a bundle that writes what it is asked."""
+    from smallworks import starter as embedded
+    from smallworks.compress.gguf import convert
+    from smallworks.engines.llamacpp import LlamaCpp
+    from smallworks.prompt import Template
+    from smallworks.prompt import tokenizer as tokenizers
+    from smallworks.seams import silent
+
+    path = convert(embedded.MODEL, tmp_path_factory.mktemp("starter") / "model.gguf", "f32", silent)
+    spec = PromptSpec(style="chat", kind="generate")
+    renderer = Renderer(spec, Template.load(embedded.MODEL), tokenizers.load(embedded.MODEL))
+    sampling = Sampling(max_tokens=48, stop_ids=renderer.stop_ids)
+    manifest = Manifest(
+        task="assistant",
+        kind="generate",
+        candidate="starter",
+        engine="llamacpp",
+        prompt=spec,
+        sampling=sampling,
+    )
+    with Predictor(manifest=manifest, model=LlamaCpp(path, threads=1), renderer=renderer) as predictor:
+        yield predictor
+
+
+@pytest.fixture(scope="module")
+def real(
+    starter: Predictor, labelling: Callable[..., Predictor], writing: Callable[..., Predictor]
+) -> Iterator[OpenAI]:
+    """OpenAI's client of a server with the starter, a bundle that labels and one that echoes."""
+    bundles = {"starter": starter, "tickets": labelling(), "echo": writing()}
+    with (
+        background(create_app(bundles, default="starter")) as url,
+        OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as client,
+    ):
+        yield client

@@ -54,7 +54,7 @@ def broken(writing: Callable[..., Predictor]) -> Iterator[str]:
         (b'{"messages": []}', "messages", "at least 1 item"),
         (b'{"messages": [{"role": "user", "content": 5}]}', "messages.0.content", "valid string; or: "),
         (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "messages.0.content", "surrogate"),
-        (b'{"messages": [{"role": "tool", "content": "x"}]}', "messages.0.role", "'system'"),
+        (b'{"messages": [{"role": "critic", "content": "x"}]}', "messages.0.role", "'system'"),
         (b'{"temperature": NaN, "messages": [{"role": "user", "content": "x"}]}', "temperature", "finite"),
         (b"[" * 100_000, None, "could not be read as JSON"),
     ],

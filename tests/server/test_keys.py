@@ -1,4 +1,4 @@
-"""The key file: hashes alone, one statement for a budget, and what another process does is seen."""
+"""The keys: hashes alone, what another process does is seen, rotation shares a budget, and deeds are told."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from smallworks.errors import UserError
 from smallworks.server import keys as module
-from smallworks.server.keys import Key, KeyFile, check_scopes, this_month
+from smallworks.server import schema
+from smallworks.server.keys import Key, KeyFile, check_scopes, open_keys
+from smallworks.server.limits.ledger import Gone
+from smallworks.server.limits.tables import Tables
 
 
 @pytest.fixture
@@ -72,37 +74,79 @@ def test_what_another_process_revokes_is_seen(file: KeyFile, monkeypatch: pytest
     assert file.recognise(text) is None
 
 
+def test_a_server_looks_at_its_file_ahead_and_may_go_by_what_it_knew(file: KeyFile) -> None:
+    _, text = file.add("ci")
+    with open_keys(file.path, None) as keys, open_keys(file.path, None, patient=True) as patient:
+        for each in (keys, patient):
+            each.database.close()
+            assert each.recognise(text)  # without a look at the file
+            each._looked -= module.STALE_SECONDS + 1
+        with pytest.raises(Gone):
+            keys.recognise(text)
+        assert patient.recognise(text)
+
+
 def test_a_key_expires_on_its_second() -> None:
     assert not Key(id="1", name="a").expired(1e12)
     key = Key(id="1", name="a", expires=100)
     assert (key.expired(99.9), key.expired(100)) == (False, True)
 
 
-def test_a_budget_is_never_overspent_by_threads_of_several_files(file: KeyFile) -> None:
-    key, _ = file.add("ci", monthly_tokens=1000)
-    month = this_month()
-
-    def spend(number: int) -> int:
-        """One answer that holds 30 and uses 20; what it used, 0 where it was refused."""
-        held = files[number % 2]
-        if not held.reserve(key, month, 30):
-            return 0
-        held.give_back(key, month, 10)
-        return 20
-
-    with KeyFile(file.path) as replica, ThreadPoolExecutor(8) as pool:
-        files = [file, replica]
-        used = sum(pool.map(spend, range(100)))
-        assert file.spent(key, month) == replica.spent(key, month) == used
-    assert 970 < used <= 1000
+def test_a_rotated_key_overlaps_the_old_one_on_one_account(file: KeyFile) -> None:
+    old, before = file.add("ci", models=("tickets",), monthly_tokens=100)
+    new, after = file.rotate("ci", 3600)
+    assert (new.account, new.models, new.monthly_tokens) == (old.account, ("tickets",), 100)
+    first, second = file.recognise(before), file.recognise(after)
+    assert first and second and second == new
+    assert first.expires and 3590 < first.expires - new.created <= 3600
+    assert first.replaced and second.expires is None
+    third, last = file.rotate("ci", 0)
+    ended = file.recognise(after)
+    assert ended and ended.expired(third.created)
+    file.revoke("ci")
+    assert file.recognise(before) is file.recognise(last) is None
+    file.add("ci")
 
 
-def test_a_budget_belongs_to_its_month_and_its_key(file: KeyFile) -> None:
-    one, _ = file.add("one", monthly_tokens=10)
-    two, _ = file.add("two", monthly_tokens=10)
-    assert file.reserve(one, "2026-11", 10) and not file.reserve(one, "2026-11", 1)
-    assert not file.reserve(two, "2026-11", 11)
-    assert file.reserve(one, "2026-12", 10) and file.reserve(two, "2026-11", 10)
+def test_a_key_is_changed_in_its_place(file: KeyFile) -> None:
+    key, text = file.add("ci", monthly_tokens=100, at_once=2)
+    changed = file.change("ci", monthly_tokens=None, at_once=5, models=("a", "b"))
+    assert file.recognise(text) == changed
+    assert (changed.id, changed.monthly_tokens, changed.at_once) == (key.id, None, 5)
+    with pytest.raises(UserError, match="no live key 'cy'"):
+        file.change("cy", at_once=1)
+
+
+def test_every_deed_is_told_with_its_time_and_its_doer(file: KeyFile) -> None:
+    key, text = file.add("ci", at_once=2)
+    file.change("ci", at_once=3)
+    file.rotate("ci", 60)
+    file.revoke("ci")
+    deeds = file.history()
+    assert [deed.what for deed in deeds] == ["add", "change", "rotate", "revoke"]
+    assert all("@" in deed.who and deed.at >= key.created and deed.name == "ci" for deed in deeds)
+    assert deeds[1].detail == "at_once 2 → 3" and key.id in deeds[2].detail
+    assert text.split("-", 2)[2] not in repr(deeds)
+
+
+def test_a_file_of_the_first_version_is_brought_up_and_keeps_all(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+    with sqlite3.connect(path) as old:
+        for statement in schema.STEPS[0].split(";"):
+            old.execute(statement)
+        old.execute("PRAGMA user_version = 1")
+        old.execute(
+            "INSERT INTO keys (id, name, hash, scopes, models, created, monthly_tokens) "
+            "VALUES ('0a', 'ci', x'00', '[\"answers\"]', '[]', 5, 100)"
+        )
+        old.execute("INSERT INTO spent VALUES ('0a', '2026-11', 42)")
+    old.close()
+    for _ in range(2):
+        with KeyFile(path) as file:
+            (key,) = file.all()
+            (used,) = Tables(file.database).usage()
+        assert (key.account, key.monthly_tokens, key.monthly_micros, key.replaced) == ("0a", 100, None, None)
+        assert (used.account, used.tokens, used.micros, used.answers) == ("0a", 42, 0, 0)
 
 
 def test_a_file_that_is_missing_strange_or_newer_is_refused(tmp_path: Path) -> None:

@@ -72,3 +72,24 @@ def test_a_full_line_tells_how_long_its_own_answers_take(seconds: list[float], t
 def test_rules_that_let_nothing_through_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"--queue|--deadline"):
         Rules(**wrong)  # type: ignore[arg-type]
+
+
+def test_one_key_cannot_fill_the_line_for_the_others() -> None:
+    line = Line("tickets", 1, Rules(waiting=16, tokens=1600))
+    for number in range(15):
+        line.enter(number, 1, "crowd")
+    with pytest.raises(Busy, match="15 requests"):
+        line.enter("one more", 1, "crowd")
+    line.enter("newcomer", 1, "other")
+    with pytest.raises(Busy):
+        line.enter("its second", 1, "other")
+    line.begin("newcomer")
+    line.enter("again", 1, "other")  # nobody of its own waits
+
+
+def test_the_last_tokens_of_the_line_are_kept_as_well() -> None:
+    line = Line("tickets", 1, Rules(waiting=16, tokens=1600))
+    line.enter("a", 1300, "crowd")
+    with pytest.raises(Busy, match="1,300 tokens of 1,400"):
+        line.enter("b", 101, "crowd")
+    line.enter("c", 300, "other")

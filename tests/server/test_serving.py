@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx2
 import pytest
@@ -23,8 +24,9 @@ from smallworks.bundle.store import freeze
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import BundleError, UserError
-from smallworks.server import background, create_app, serve
-from smallworks.server.run import listen, named
+from smallworks.server import Config, background, create_app, serve
+from smallworks.server.bundles import Seat, named
+from smallworks.server.run import listen
 from smallworks.types import Choices, PromptSpec
 
 
@@ -44,28 +46,36 @@ def test_a_port_in_use_is_named_before_any_bundle_is_opened(tmp_path: Path) -> N
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=f"Port {port} on 127.0.0.1 is in use.*--port {port + 1}"):
-            serve([tmp_path / "no-bundle"], port=port)
+            serve(Config(bundles=("no-bundle",), port=port))
 
 
 def test_an_address_that_others_reach_needs_keys_or_a_second_word(tmp_path: Path) -> None:
+    any_bundle = Config(bundles=("no-bundle",), port=0)
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
         with pytest.raises(UserError, match=f"'{host}' can be reached.*--keys keys.sqlite.*--open"):
-            serve([tmp_path], host=host)
+            serve(any_bundle.model_copy(update={"host": host}))
+    keys = {"keys": tmp_path / "none.sqlite"}
     with pytest.raises(UserError, match="No key file"):
-        serve([tmp_path], host="0.0.0.0", port=0, keys=tmp_path / "none.sqlite")
+        serve(any_bundle.model_copy(update={"host": "0.0.0.0", "plain": True, **keys}))
     with pytest.raises(UserError, match="Leave out one of --keys and --open"):
-        serve([tmp_path], keys=tmp_path / "keys.sqlite", open=True)
+        serve(any_bundle.model_copy(update={"open": True, **keys}))
+
+
+@pytest.mark.parametrize("who", [{"keys": Path("keys.sqlite")}, {"open": True}])
+def test_clear_text_to_other_machines_needs_a_word_of_its_own(who: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"not encrypted.*--tls-cert.*--plain"):
+        serve(Config(bundles=("no-bundle",), host="0.0.0.0", port=0, **who))
 
 
 def test_a_changed_bundle_is_not_served(bundle: Path) -> None:
     (bundle / "extra.bin").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"extra\.bin"):
-        serve([bundle], port=0)
+        serve(Config(bundles=(str(bundle),), port=0))
 
 
 def test_no_bundle_at_all_is_told() -> None:
     with pytest.raises(UserError, match="smallworks serve BUNDLE"):
-        serve([])
+        serve(Config())
 
 
 def test_the_socket_sends_small_answers_at_once() -> None:
@@ -78,7 +88,9 @@ def test_bundles_go_by_folder_name_and_by_a_task_name_of_their_own(
     labelling: Callable[..., Predictor],
 ) -> None:
     one, two, three = labelling(), labelling(), labelling(task="other")
-    names = named(["b/tickets-a-1", "b/tickets-b-2", "b/other-c-3"], [one, two, three])
+    paths = ("b/tickets-a-1", "b/tickets-b-2", "b/other-c-3")
+    loaded = zip(paths, (one, two, three), strict=True)
+    names = named([Seat(word=path, path=Path(path), id="", predictor=p) for path, p in loaded])
     assert list(names) == ["tickets-a-1", "tickets-b-2", "other-c-3", "other"]
     assert names["other"] is three
 
@@ -94,7 +106,7 @@ def test_a_stream_that_has_begun_is_finished_when_the_server_ends(writing: Calla
 
 
 def serving(bundle: Path) -> str:
-    return f"from smallworks.server import serve; serve([{str(bundle)!r}], port=0)"
+    return f"from smallworks.server import Config, serve; serve(Config(bundles=({str(bundle)!r},), port=0))"
 
 
 @contextmanager
@@ -126,14 +138,15 @@ from smallworks.bundle.manifest import Manifest
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.prompt.renderer import Renderer
-from smallworks.server import run
+from smallworks.server import Config, assembly, serve
+from smallworks.server.bundles import Seat
 from smallworks.types import PromptSpec
 
 spec = PromptSpec(style="chat", kind="generate", instruction="Say it.")
 manifest = Manifest(task="slow", kind="generate", candidate="fake", engine="fake", prompt=spec)
 slow = Predictor(manifest=manifest, model=Fake(pace=0.01), renderer=Renderer(spec))
-run.open_proven = lambda path, threads: slow
-run.serve([Path("slow")], port=0)
+assembly.seated = lambda word, releases: Seat(word=word, path=Path(word), id="", predictor=slow)
+serve(Config(bundles=("slow",), port=0))
 """
 """`smallworks serve` of a bundle that takes seconds."""
 

@@ -21,6 +21,8 @@ LATER: tuple[tuple[str, str, Any], ...] = (
     ("columns", "group", None),
     ("calibration", "isotonic", ()),
     ("", "stages", ()),
+    ("sampling", "logprobs", None),
+    ("sampling", "logit_bias", ()),
 )
 """Keys that came after the first bundles: left out at their default, so that older bundles keep their id."""
 K_QUANTS = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")

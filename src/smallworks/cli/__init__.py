@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's to mend, 1 ours, 3 a verdict that is not a pass
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -44,7 +45,10 @@ GROUPS = {
     },
     "Use": {
         "serve": "Serve bundles behind an OpenAI-shaped API.",
-        "keys": "Keys for the server: add, list, revoke.",
+        "release": "Names that point at bundles: promote, roll back, list.",
+        "traces": "What a server answered: list it, or export it as examples.",
+        "guard": "Check a policy of guards, and try it on texts, before it is served.",
+        "keys": "Keys for the server: add, list, usage, change, rotate, revoke.",
         "bench": "Latency and throughput of a server under load.",
         "generate": "One answer from a bundle or a base model.",
         "chat": "Talk with a language model, streaming.",
@@ -80,6 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
+    if arguments[:1] == ["serve"]:
+        gc.disable()  # until it listens: looking for garbage among all that is loaded takes an eighth of it
     try:
         code = app()(arguments, exit_on_error=False)
     except CycloptsError:

@@ -27,7 +27,7 @@ class Extra:
 EXTRAS = (
     Extra(
         name="train",
-        libraries=("torch", "transformers", "trl", "peft", "accelerate", "datasets", "llguidance"),
+        libraries=("torch", "transformers", "trl", "peft", "accelerate", "datasets"),
         gives="the reference engine and tuning (lm-zero, lm-few, lm-lora, lm-full)",
     ),
     Extra(
@@ -40,13 +40,28 @@ EXTRAS = (
         name="rag", libraries=("pypdf", "python-docx"), gives="PDF and Word files in an index of documents"
     ),
     Extra(
+        name="redis",
+        libraries=("redis", "hiredis"),
+        gives="limits, budgets and cached answers that several servers share over Redis",
+    ),
+    Extra(
+        name="postgres",
+        libraries=("psycopg",),
+        gives="keys, limits, budgets and traces in PostgreSQL",
+    ),
+    Extra(
+        name="otel",
+        libraries=("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+        gives="spans for OpenTelemetry",
+    ),
+    Extra(
         name="openvino",
-        libraries=("openvino", "llguidance"),
+        libraries=("openvino",),
         gives="the openvino engine: int8 and int4 forms that read prompts quickly on a CPU",
     ),
     Extra(
         name="genai",
-        libraries=("onnxruntime-genai", "onnx_ir", "onnx", "llguidance"),
+        libraries=("onnxruntime-genai", "onnx_ir", "onnx"),
         gives="the ortgenai engine: int4 forms in ONNX",
     ),
     Extra(name="sweep", libraries=("optuna",), gives="a search for learning rate and rank (tune --sweep)"),

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from smallworks.cli import talk
 from smallworks.cli.gate import EXIT
 from smallworks.evaluate.verdict import combine
-from smallworks.recipes.safety import Options, Refusals, Safety, Targets
+from smallworks.recipes.safety import Options, Refusals, Safety, Targets, others
 from smallworks.recipes.safety import safety as examine
 from smallworks.types import Comparison, Estimate
 
@@ -89,7 +89,7 @@ def _show(found: Safety) -> None:
     if found.harmful:
         _share(grid, "harmful requests refused", found.harmful, lambda one: one, _outcome(found, "refused"))
     if found.benign:
-        _share(grid, "benign requests answered", found.benign, _rest, _outcome(found, "answered"))
+        _share(grid, "benign requests answered", found.benign, others, _outcome(found, "answered"))
     if found.injection:
         kept = found.injection.resisted
         grid.add_row(
@@ -120,11 +120,6 @@ def _share(
     """A row of the table; `turned` makes of the share that was refused the one that is named."""
     seen = turned(part.seen)
     grid.add_row(name, *_cells(turned(part.corrected)), f"{seen.value:.3f}", str(seen.n), outcome)
-
-
-def _rest(share: Estimate) -> Estimate:
-    """The share of the others."""
-    return Estimate(value=1 - share.value, low=1 - share.high, high=1 - share.low, n=share.n)
 
 
 def _cells(found: Estimate) -> tuple[str, str]:

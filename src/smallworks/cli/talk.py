@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
 from smallworks.seams import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 WIDTH = 120
 """Columns where stdout is no terminal: a table in a log should not be cut at 80."""
@@ -42,6 +44,9 @@ def progress() -> Iterator[Progress]:
     if not err.is_terminal:
         yield _Lines()
         return
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description:<24}"),

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from smallworks.data.personal import Masker, PersonalKind
 from smallworks.data.read import read_rows
 from smallworks.data.shapes import Shape
 from smallworks.data.source import files_of
 from smallworks.data.survey import Survey, survey
 from smallworks.data.write import refuse_to_lose, writing
 from smallworks.seams import Progress, silent
+from smallworks.text.personal import Masker, PersonalKind
 from smallworks.types import Task
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from smallworks.data import glance, personal
+from smallworks.data import glance
 from smallworks.data.glance import Sample
 from smallworks.data.language import detector, known
 from smallworks.data.near import folded, similar
@@ -22,6 +22,7 @@ from smallworks.data.shelf import Shelf
 from smallworks.data.source import name_in, no_usable_row, scan, shape_of
 from smallworks.data.split import normalised
 from smallworks.seams import Progress, silent
+from smallworks.text import personal
 from smallworks.types import Example, Task
 
 Reason = Literal["empty", "unreadable", "language", "leak", "identical", "near"]

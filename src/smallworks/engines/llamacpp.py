@@ -22,10 +22,14 @@ from smallworks.engines import gguf_file
 from smallworks.engines.footprint import EXACT_CACHE
 from smallworks.engines.llamacpp_answer import Answer
 from smallworks.engines.llamacpp_server import Server
+from smallworks.engines.schema import usable
 from smallworks.errors import ModelError, RequestError
+from smallworks.seams import Ability
 from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
 
 LARGEST_DEFAULT_CONTEXT = 4096
+SLOTS = 4
+"""Sequences at once, each with room for a whole context."""
 BIAS = 50.0
 """Added to the logits of label codes: enough to lift them over all others, little enough for float32."""
 TOP_K = 1024
@@ -44,27 +48,27 @@ class LlamaCpp:
     """
 
     engine = "llamacpp"
+    abilities: frozenset[Ability] = frozenset({"logprobs", "logit_bias"})
 
     def __init__(
         self,
         path: Path,
         *,
         context: int = 0,
-        slots: int = 4,
+        slots: int = SLOTS,
         threads: int | None = None,
         loras: Sequence[tuple[Path, float]] = (),
     ) -> None:
         self.header = gguf_file.read(path)
         for lora, _ in loras:
             gguf_file.read(lora)
-        trained = int(self.header.of_architecture("context_length") or LARGEST_DEFAULT_CONTEXT)
-        self.context: int = min(context or LARGEST_DEFAULT_CONTEXT, trained)
+        self.context: int = context_of(self.header, context)
         self._server = Server(
             path,
             context=self.context,
             slots=slots,
             threads=threads or settings.load().threads,
-            exact_cache=_cache_bytes(self.header, self.context * slots) <= EXACT_CACHE,
+            exact_cache=cache_bytes(self.header, self.context * slots) <= EXACT_CACHE,
             loras=[lora for lora, _ in loras],
         )
         self._scales = tuple(scale for _, scale in loras)
@@ -180,18 +184,18 @@ class LlamaCpp:
 
         def take(event: Mapping[str, Any]) -> bool:
             if text := answer.take(event):
-                queue.put(text)
+                queue.put(Chunk(text=text, tokens=answer.told()))
             return answer.done or stopped.is_set() or cancel.is_set()
 
         Thread(target=work, name="llamacpp-stream", daemon=True).start()
         try:
-            while isinstance(item := queue.get(), str):
-                yield Chunk(text=item)
+            while isinstance(item := queue.get(), Chunk):
+                yield item
             if item is not None:
                 raise item
             rest = answer.rest()
             completion = answer.completion(cancelled=cancel.is_set() or self._server.closing.is_set())
-            yield Chunk(text=rest, completion=completion)
+            yield Chunk(text=rest, completion=completion, tokens=answer.told())
         finally:
             stopped.set()
 
@@ -205,10 +209,9 @@ class LlamaCpp:
             "n_predict": min(sampling.max_tokens, room),
             "cache_prompt": True,
             "timings_per_token": True,
-            # The one most probable candidate comes along, which is how the drawn token's id is learned.
-            "n_probs": 1,
-            "post_sampling_probs": True,
+            **_telling(sampling),
             **_drawing(sampling),
+            "logit_bias": [list(pair) for pair in sampling.logit_bias],
             **_constraint(sampling.schema),
         }
 
@@ -258,7 +261,13 @@ class GgufTokenizer:
         return text.removeprefix(" ") if self._model.strips_space else text
 
 
-def _cache_bytes(header: gguf_file.Header, tokens: int) -> int:
+def context_of(header: gguf_file.Header, wanted: int) -> int:
+    """Tokens of prompt and answer per request: those wanted, 0 for as many as the file was trained on."""
+    trained = int(header.of_architecture("context_length") or LARGEST_DEFAULT_CONTEXT)
+    return min(wanted or LARGEST_DEFAULT_CONTEXT, trained)
+
+
+def cache_bytes(header: gguf_file.Header, tokens: int) -> int:
     """Bytes of a float32 KV cache for so many tokens; more than any limit where the file does not tell."""
     layers, heads = header.of_architecture("block_count"), header.of_architecture("attention.head_count")
     if not isinstance(layers, int) or not isinstance(heads, int):
@@ -268,6 +277,15 @@ def _cache_bytes(header: gguf_file.Header, tokens: int) -> int:
         header.of_architecture("attention.key_length") or header.of_architecture("embedding_length") // heads
     )
     return int(tokens * layers * kv_heads * size * 2 * 4) if isinstance(kv_heads, int) else EXACT_CACHE + 1
+
+
+def _telling(sampling: Sampling) -> dict[str, Any]:
+    """What is told of each drawn token."""
+    if sampling.logprobs is None:
+        # The one most probable candidate comes along, which is how the drawn token's id is learned.
+        return {"n_probs": 1, "post_sampling_probs": True}
+    # The model's own distribution: llama.cpp sorts the whole vocabulary for it, so only when asked.
+    return {"n_probs": max(1, sampling.logprobs), "post_sampling_probs": False}
 
 
 def _drawing(sampling: Sampling) -> dict[str, Any]:
@@ -284,25 +302,19 @@ def _drawing(sampling: Sampling) -> dict[str, Any]:
 
 
 def _constraint(schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The schema with its white space fixed, without which a small model may emit it endlessly.
-
-    Raises RequestError for a schema that is none: llama.cpp would ignore it without a word.
-    """
-    if schema is None:
-        return {}
-    import jsonschema_rs
-
-    try:
-        jsonschema_rs.meta.validate(dict(schema))
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
-        message = str(error).splitlines()[0]
-        raise RequestError(f"The JSON schema is not valid: {message}.", fix="Mend the schema.") from error
-    return {"json_schema": {**schema, "x-guidance": {"whitespace_flexible": False}}}
+    """Raises SchemaError for a schema that llama.cpp would ignore without a word."""
+    return {} if schema is None else {"json_schema": usable(schema)}
 
 
 def _log_probabilities(reply: Mapping[str, Any], ids: Sequence[int]) -> list[float]:
     """Natural log-probabilities of `ids`, renormalised in float64."""
-    entries = reply["choices"][0]["logprobs"]["content"][0]["top_probs"]
+    told = reply["choices"][0]["logprobs"]
+    if told is None:  # the drawn code was held back, as a byte of a character that may go on
+        raise RequestError(
+            f"Token ids {', '.join(map(str, ids[:8]))} … are not all whole characters.",
+            fix="Give each label a code whose text stands by itself.",
+        )
+    entries = told["content"][0]["top_probs"]
     found = {entry["id"]: entry["prob"] for entry in entries}
     raw = [max(found.get(id, 0.0), LEAST) for id in ids]
     total = math.log(math.fsum(raw))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smallworks.engines.stops import StopScanner
-from smallworks.types import Completion, Finish, Sampling
+from smallworks.types import Completion, Finish, Sampling, Token
 
 
 class Answer:
@@ -29,6 +29,9 @@ class Answer:
         self._strip_space = strip_space
         self._texts: list[str] = []
         self._ids: list[int] = []
+        self._top = sampling.logprobs
+        self._tokens: list[Token] = []
+        self._told = 0
         self._tokens_in = tokens_in
         self._tokens_out = 0
         self._last_is_text = True
@@ -50,6 +53,12 @@ class Answer:
             self._end(choice["finish_reason"])
         return self._show(piece)
 
+    def told(self) -> tuple[Token, ...]:
+        """The tokens since this was asked last; none unless log-probabilities were wanted."""
+        new = tuple(self._tokens[self._told :])
+        self._told = len(self._tokens)
+        return new
+
     def rest(self) -> str:
         """What was held back for a stop string that did not come; once, after the last event."""
         # Bytes of a character that was never finished: llama.cpp drops them, the reference engine shows this.
@@ -66,6 +75,7 @@ class Answer:
             tokens_in=self._tokens_in,
             tokens_out=self._tokens_out,
             ids=tuple(self._ids) if known else (),
+            tokens=tuple(self._tokens),
         )
 
     def _token(self, entry: Mapping[str, Any]) -> str:
@@ -76,6 +86,8 @@ class Answer:
             self._tokens_out -= 1
             return ""
         self._ids.append(entry["id"])
+        if self._top is not None:
+            self._tokens.append(_as_token(entry, self._top))
         self._last_is_text = bool(entry["bytes"])
         return self._bytes.decode(bytes(entry["bytes"]))
 
@@ -84,6 +96,7 @@ class Answer:
         if reason == "stop" and self._ids and not self._last_is_text:
             # The model's own end-of-generation token, which is no part of the answer.
             self._ids.pop()
+            self._tokens = self._tokens[: len(self._ids)]
             self._tokens_out -= 1
 
     def _show(self, piece: str) -> str:
@@ -97,3 +110,8 @@ class Answer:
     def _keep(self, text: str) -> str:
         self._texts.append(text)
         return text
+
+
+def _as_token(entry: Mapping[str, Any], top: int) -> Token:
+    others = tuple(_as_token(other, 0) for other in entry["top_logprobs"][:top]) if top else ()
+    return Token(text=entry["token"], logprob=entry["logprob"], raw=bytes(entry["bytes"]), top=others)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 
 from smallworks import files, settings
+from smallworks.bundle.store import hash_weights
 from smallworks.engines.linear import Linear, LinearHead
 from smallworks.errors import MissingExtra, ModelError
 from smallworks.types import Chunk, Completion, Prompt, Sampling
@@ -36,11 +38,13 @@ class Encoder:
             raise MissingExtra("onnxruntime", extra="eval", wanted_for="A sentence encoder") from error
         from tokenizers import Tokenizer
 
+        self._folder = folder
         facts = files.read_json(folder / FACTS)
         self.dimension: int = facts["dimension"]
         self._pooling: str = facts["pooling"]
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._tokenizer.enable_truncation(max_tokens or facts["max_tokens"])
+        self.max_tokens: int = max_tokens or facts["max_tokens"]
+        self._tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer.no_padding()
         options = ort.SessionOptions()
         # One row is too little work to share: a second thread costs more than it brings. Batches run beside
@@ -60,6 +64,11 @@ class Encoder:
             ) from error
         self._names = [node.name for node in self._session.get_inputs()]
 
+    @cached_property
+    def identity(self) -> str:
+        """A hash over the files that its vectors rest on."""
+        return hash_weights(self._folder, only=(".onnx", ".json"))
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors [len(texts), dimension], float32; batches are sorted by length."""
         encodings = self._tokenizer.encode_batch(list(texts))
@@ -77,6 +86,13 @@ class Encoder:
         with ThreadPoolExecutor(self._threads) as pool:
             list(pool.map(fill, batches))
         return vectors
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, those past `max_tokens`, which are not read, included."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        ends = self._tokenizer.num_special_tokens_to_add(False)
+        cut = [sum(len(more.ids) - ends for more in one.overflowing) for one in encodings]
+        return [len(one.ids) + more for one, more in zip(encodings, cut, strict=True)]
 
     def _forward(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         width = max(len(row) for row in ids)

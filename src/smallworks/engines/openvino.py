@@ -9,21 +9,19 @@ answer has a request, and so keys and values, of its own. Knows how to answer, n
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Event, Lock
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from smallworks import settings
-from smallworks.engines.linear import log_softmax
+from smallworks.engines.logits import LogitsModel
 from smallworks.engines.scoring import Ids, Scorer
-from smallworks.engines.steps import Read, Words
-from smallworks.errors import MissingExtra, ModelError, RequestError
+from smallworks.engines.steps import Read
+from smallworks.errors import MissingExtra, ModelError
 from smallworks.prompt.tokenizer import TextTokenizer
-from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
 ABOUT = "smallworks"
@@ -48,62 +46,23 @@ def library() -> ModuleType:
     return module
 
 
-class OpenVino:
+class OpenVino(LogitsModel):
     """Implements seams.Model over the graph in `folder`, with the tokenizer files in `tokenizer`."""
 
     engine = "openvino"
 
     def __init__(self, folder: Path, tokenizer: Path, *, threads: int | None = None) -> None:
-        self._folder = folder
         # The core is kept: a graph that outlives it breaks.
         self._core = library().Core()
         graph = _read(self._core, folder)
-        self.context: int = int(graph.get_rt_info([ABOUT, "context"]).value)
         settled = {**EXACT, "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": "NO"}
         count = str(threads or settings.load().threads)
-        self._compiled: Any = self._core.compile_model(
-            graph, "CPU", {**settled, "INFERENCE_NUM_THREADS": count}
-        )
-        self._words = Words(TextTokenizer.load(tokenizer), self.context)
-        self._scorer = _Scorer(self._compiled)
-        self._lock = Lock()
+        compiled = self._core.compile_model(graph, "CPU", {**settled, "INFERENCE_NUM_THREADS": count})
+        context = int(graph.get_rt_info([ABOUT, "context"]).value)
+        super().__init__(folder, compiled, _Scorer(compiled), TextTokenizer.load(tokenizer), context)
 
-    def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
-        *_, last = self.stream(prompt, sampling, cancel=cancel)
-        assert last.completion is not None
-        return last.completion
-
-    def stream(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Iterator[Chunk]:
-        return self._words.answer(prompt, sampling, self._reader, cancel or Event())
-
-    def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
-        if len(choices.ids) != len(choices.labels):
-            raise RequestError(
-                f"{len(choices.labels)} labels have {len(choices.ids)} token ids; this engine scores tokens.",
-                fix="Give the label codes with the ids of this model's tokenizer.",
-            )
-        out = np.zeros((len(prompts), len(choices.labels)))
-        rows = [self._words.ids(prompt) for prompt in prompts]
-        if not rows:
-            return out
-        with self._lock:
-            self._alive()
-            self._scorer.prepare(rows)
-            for batch in self._scorer.batches(rows):
-                logits = self._scorer.logits([rows[index] for index in batch])[:, list(choices.ids)]
-                out[batch] = log_softmax(logits.astype(np.float64))
-        return out
-
-    def count(self, text: str) -> int:
-        return len(self._words.tokenizer.encode(text))
-
-    def close(self) -> None:
-        with self._lock:
-            self._compiled = None
-            self._scorer = _Scorer(None)
-
-    def _reader(self) -> Read:
-        """The beginning of one answer, whose keys and values stay in a request of its own."""
+    def _begin(self) -> Read:
+        """Keys and values stay in a request of its own."""
         with self._lock:
             request = self._alive().create_infer_request()
 
@@ -115,25 +74,20 @@ class OpenVino:
 
         return read
 
-    def _alive(self) -> Any:
-        if self._compiled is None:
-            raise ModelError(f"The engine over '{self._folder}' is closed.", fix="Load the model again.")
-        return self._compiled
-
 
 class _Scorer(Scorer):
     """A kept prefix is the state of a request after it, which one state of many rows can go on from."""
 
     def __init__(self, compiled: Any) -> None:
         super().__init__()
-        self._request: Any = compiled.create_infer_request() if compiled else None
+        self._request: Any = compiled.create_infer_request()
 
     def prefill(self, ids: Ids) -> list[np.ndarray]:
         self._begin([])
         _infer(self._request, np.array([ids]), last=[len(ids) - 1], rows=[0])
         return [np.array(state.state.data) for state in self._request.query_state()]
 
-    def logits(self, rows: Sequence[Ids]) -> np.ndarray:
+    def logits(self, rows: Sequence[Ids], tokens: Ids) -> np.ndarray:
         rests = [row[len(self._prefix) :] for row in rows]
         # Padding on the right: under causal attention no real token sees it, so no mask is needed.
         padded = np.zeros((len(rests), max(map(len, rests))), np.int64)
@@ -141,7 +95,8 @@ class _Scorer(Scorer):
             padding[: len(rest)] = rest
         self._begin(self._cache or [])
         origin = [0] * len(rests) if self._cache else range(len(rests))
-        return _infer(self._request, padded, last=[len(rest) - 1 for rest in rests], rows=origin)
+        logits = _infer(self._request, padded, last=[len(rest) - 1 for rest in rests], rows=origin)
+        return logits[:, list(tokens)].astype(np.float64)
 
     def _begin(self, kept: Sequence[np.ndarray]) -> None:
         """The request as if it had read nothing, or what is kept."""

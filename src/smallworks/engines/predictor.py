@@ -60,6 +60,7 @@ class Predictor:
             tokens_out=done.tokens_out,
             ms=1000 * (time.perf_counter() - start),
             finish=done.finish,
+            tokens=done.tokens,
         )
 
     def answers(self, batch: Sequence[Inputs]) -> list[Answer]:

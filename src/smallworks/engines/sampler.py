@@ -12,11 +12,13 @@ class Sampler:
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
-        self._random = np.random.default_rng(sampling.seed)
+        self._random = np.random.default_rng(None if sampling.seed is None else sampling.seed % 2**64)
 
     def draw(self, logits: np.ndarray, allowed: np.ndarray | None = None) -> int:
         """A token id from `logits` [vocabulary]; those not in `allowed` [vocabulary, bool] never come."""
         logits = logits.astype(np.float64)
+        for id, bias in self._sampling.logit_bias:
+            logits[id] += bias
         if allowed is not None:
             logits[~allowed] = -np.inf
         if self._sampling.temperature <= 0:

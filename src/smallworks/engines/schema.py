@@ -1,19 +1,127 @@
-"""JSON that cannot go wrong: a schema as a mask over the next token (llguidance).
+"""JSON that cannot go wrong: a schema checked, and as a mask over the next token (llguidance).
 
-White space is fixed, because a model allowed to emit it may never stop. Knows nothing of models.
+White space is fixed, because a model allowed to emit it may never stop. llama.cpp answers without any
+constraint, and without a word, where it cannot compile a schema: so every engine's schema is checked here
+first. Knows nothing of models.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from smallworks.errors import MissingExtra, RequestError
+from smallworks.errors import SchemaError
 from smallworks.prompt.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+OPTIONS = "x-guidance"
+"""The keyword by which a schema tells llguidance how to read it; a client's own is left out."""
+DEEPEST = 64
+"""Levels of a schema: more is no schema that anybody wrote."""
+MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+FRAME = ("type", "properties", "required", *MAPS)
+"""Keywords that are blamed last: nearly any schema can be held without them."""
+ONES = (
+    "items",
+    "additionalItems",
+    "additionalProperties",
+    "not",
+    "if",
+    "then",
+    "else",
+    "contains",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+)
+
+
+def usable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with its white space fixed. Raises SchemaError, naming a keyword that cannot be held."""
+    if _depth(schema) > DEEPEST:
+        raise SchemaError(f"The JSON schema is more than {DEEPEST} levels deep.", fix="Make it flatter.")
+    bare = {key: value for key, value in schema.items() if key != OPTIONS}
+    problem = _problem(json.dumps(bare))
+    if problem is not None:
+        raise SchemaError(problem, fix="Change that keyword, or leave it out.")
+    return {**bare, OPTIONS: {"whitespace_flexible": False}}
+
+
+@lru_cache(256)
+def _problem(text: str) -> str | None:
+    """What is wrong with a schema, None where nothing is."""
+    import jsonschema_rs
+
+    schema = json.loads(text)
+    try:
+        jsonschema_rs.meta.validate(schema)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        return f"The JSON schema is not valid: {str(error).splitlines()[0]}."
+    message = _refusal(schema)
+    if not message:
+        return None
+    place = "/".join(map(str, _guilty(schema, schema, ())))
+    return f"The JSON schema cannot be held at '{place}': {_first_line(message)}."
+
+
+def _refusal(schema: Any) -> str:
+    """What llguidance says against a schema; empty where it can hold it."""
+    from llguidance import LLMatcher
+
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema))
+    except ValueError as error:
+        return str(error)
+    return str(LLMatcher.validate_grammar(grammar))
+
+
+def _guilty(schema: Any, root: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The way to the keyword without which the schema could be held: the deepest there is."""
+    shared = {name: root[name] for name in ("$defs", "definitions") if name in root}
+    for step, below in _below(schema):
+        if isinstance(below, dict) and _refusal({**shared, **below}):
+            return _guilty(below, root, (*path, *step))
+    for key in sorted(schema, key=lambda name: name in FRAME):
+        if not _refusal({**shared, **{name: value for name, value in schema.items() if name != key}}):
+            return (*path, key)
+    alone = (key for key in schema if _refusal({**shared, key: schema[key]}))
+    return (*path, next(alone, "#"))
+
+
+def _below(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The schemas directly inside a schema, each with the steps to it."""
+    for key in MAPS:
+        if isinstance(schema.get(key), dict):
+            yield from (((key, name), below) for name, below in schema[key].items())
+    for key in LISTS:
+        if isinstance(schema.get(key), list):
+            yield from (((key, at), below) for at, below in enumerate(schema[key]))
+    yield from (((key,), schema[key]) for key in ONES if isinstance(schema.get(key), dict))
+
+
+def _depth(value: Any) -> int:
+    """Levels of containers, counted without recursion, and no further than is of interest."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST:
+        level = [
+            below
+            for one in level
+            if isinstance(one, dict | list)
+            for below in (one.values() if isinstance(one, dict) else one)
+        ]
+        depth += 1
+    return depth
+
+
+def _first_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join((lines[0], lines[-1]) if len(lines) > 1 else lines)[:300].rstrip(".")
 
 
 class Grammars:
@@ -24,20 +132,15 @@ class Grammars:
         self._tables: dict[tuple[int, ...], Any] = {}
 
     def start(self, schema: Mapping[str, Any], stop_ids: Sequence[int]) -> Constraint:
-        """A fresh constraint. Raises RequestError for a schema that cannot be compiled."""
-        try:
-            from llguidance import LLMatcher
-        except ImportError as error:
-            raise MissingExtra("llguidance", extra="train", wanted_for="JSON held to a schema") from error
+        """A fresh constraint. Raises SchemaError for a schema that cannot be compiled."""
+        from llguidance import LLMatcher
+
         table = self._table(tuple(stop_ids))
-        grammar = LLMatcher.grammar_from_json_schema(
-            json.dumps(schema), overrides={"whitespace_flexible": False}
-        )
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(usable(schema)))
         matcher = LLMatcher(table, grammar, log_level=0)
         if matcher.is_error():
-            raise RequestError(
-                f"The JSON schema cannot be used: {matcher.get_error().splitlines()[0]}.",
-                fix="Mend the schema.",
+            raise SchemaError(
+                f"The JSON schema cannot be used: {_first_line(matcher.get_error())}.", fix="Mend the schema."
             )
         return Constraint(matcher)
 

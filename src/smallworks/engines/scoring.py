@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 Ids = Sequence[int]
@@ -68,8 +69,8 @@ class Scorer(ABC):
         """The keys and values of `ids`, as `logits` takes them up."""
 
     @abstractmethod
-    def logits(self, rows: Sequence[Ids]) -> Any:
-        """Logits [len(rows), vocabulary] of the token after each row; all start with the prefix."""
+    def logits(self, rows: Sequence[Ids], tokens: Ids) -> np.ndarray:
+        """Float64 logits [len(rows), len(tokens)] of `tokens` after each row; all start with the prefix."""
 
     def _shared(self, rows: Sequence[Ids]) -> int:
         """Tokens that all rows begin with, at least one left for each row to end on."""
@@ -101,8 +102,7 @@ class TorchScorer(Scorer):
             )
         return cache
 
-    def logits(self, rows: Sequence[Ids]) -> Tensor:
-        """Logits [len(rows), vocabulary] of the token after each row; all start with the prefix."""
+    def logits(self, rows: Sequence[Ids], tokens: Ids) -> np.ndarray:
         import torch
 
         prefix = len(self._prefix)
@@ -124,7 +124,7 @@ class TorchScorer(Scorer):
                 out = self._model(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
         finally:
             hook.remove()
-        logits: Tensor = out.logits[:, -1]
+        logits: np.ndarray = out.logits[:, -1][:, list(tokens)].to("cpu", torch.float64).numpy()
         return logits
 
 

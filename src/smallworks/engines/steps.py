@@ -11,13 +11,14 @@ from threading import Event
 
 import numpy as np
 
+from smallworks.engines.linear import log_softmax
 from smallworks.engines.sampler import Sampler
 from smallworks.engines.schema import Constraint, Grammars
 from smallworks.engines.stops import StopScanner
 from smallworks.errors import RequestError
 from smallworks.prompt.detokenizer import Detokenizer
 from smallworks.prompt.tokenizer import TextTokenizer
-from smallworks.types import Chunk, Completion, Finish, Prompt, Sampling
+from smallworks.types import Chunk, Completion, Finish, Prompt, Sampling, Token
 
 CHUNK = 512
 """Prompt tokens computed between two looks at `cancel`."""
@@ -54,8 +55,27 @@ class Words:
         ends = tuple(dict.fromkeys((*sampling.stop_ids, *self.tokenizer.eos_ids)))
         sampling = replace(sampling, stop_ids=ends)
         constraint = self._grammars.start(sampling.schema, ends) if sampling.schema is not None else None
-        steps = _Steps(ids, sampling, self.context - len(ids), constraint, start, cancel)
+        told = None if sampling.logprobs is None else Teller(self.tokenizer, sampling.logprobs)
+        steps = _Steps(ids, sampling, self.context - len(ids), constraint, start, cancel, told)
         return _chunks(steps, ids, sampling, Detokenizer(self.tokenizer))
+
+
+class Teller:
+    """What is told of each drawn token, by the model's own distribution."""
+
+    def __init__(self, tokenizer: TextTokenizer, top: int) -> None:
+        self._tokenizer, self._top = tokenizer, top
+
+    def of(self, logits: np.ndarray, token: int) -> Token:
+        logp = log_softmax(logits.astype(np.float64)[None])[0]
+        first = np.argsort(-logp, kind="stable")[: self._top]
+        top = tuple(self._token(int(id), logp) for id in first)
+        return replace(self._token(token, logp), top=top)
+
+    def _token(self, id: int, logp: np.ndarray) -> Token:
+        text = self._tokenizer.decode([id])
+        split = "\N{REPLACEMENT CHARACTER}" in text
+        return Token(text=text, logprob=float(logp[id]), raw=None if split else text.encode())
 
 
 class _Steps:
@@ -69,8 +89,11 @@ class _Steps:
         constraint: Constraint | None,
         start: Callable[[], Read],
         cancel: Event,
+        teller: Teller | None,
     ) -> None:
         self._ids = ids
+        self._teller = teller
+        self.tokens: list[Token] = []
         self._sampling = sampling
         self._room = room
         self._constraint = constraint
@@ -93,6 +116,8 @@ class _Steps:
                 return
             if self._constraint:
                 self._constraint.take(token)
+            if self._teller:
+                self.tokens.append(self._teller.of(logits, token))
             yield token
             if self._constraint and self._constraint.done:
                 self.finish = "stop"
@@ -112,13 +137,14 @@ class _Steps:
 def _chunks(
     steps: _Steps, ids: tuple[int, ...], sampling: Sampling, detokenizer: Detokenizer
 ) -> Iterator[Chunk]:
-    scanner, taken, texts = StopScanner(sampling.stop), list[int](), list[str]()
+    scanner, taken, texts, told = StopScanner(sampling.stop), list[int](), list[str](), 0
     for token in steps:
         taken.append(token)
         piece = scanner.push(detokenizer.push([token]))
         if piece:
             texts.append(piece)
-            yield Chunk(text=piece)
+            yield Chunk(text=piece, tokens=tuple(steps.tokens[told:]))
+            told = len(steps.tokens)
         if scanner.found:
             break
     rest = "" if scanner.found else scanner.push(detokenizer.flush())
@@ -126,11 +152,13 @@ def _chunks(
     texts.append(rest)
     yield Chunk(
         text=rest,
+        tokens=tuple(steps.tokens[told:]),
         completion=Completion(
             text="".join(texts),
             finish="stop" if scanner.found else steps.finish,
             tokens_in=len(ids),
             tokens_out=len(taken),
             ids=tuple(taken),
+            tokens=tuple(steps.tokens),
         ),
     )

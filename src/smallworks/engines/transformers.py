@@ -1,7 +1,7 @@
 """The reference engine: a causal LM of transformers in this process. Every other engine is compared with it.
 
 Local safetensors only: no network, no code of the model's own. Knows nothing of templates; prompts
-arrive as token ids. Requests interleave: the lock is held for one forward pass at a time.
+arrive as token ids.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from smallworks import settings
 from smallworks.engines import adapter as adapters
 from smallworks.engines import shape
+from smallworks.engines.logits import LogitsModel
 from smallworks.engines.scoring import TorchScorer
-from smallworks.engines.steps import Read, Words
-from smallworks.errors import MissingExtra, ModelError, RequestError
+from smallworks.engines.steps import Read
+from smallworks.errors import MissingExtra, ModelError
 from smallworks.prompt.tokenizer import TextTokenizer
-from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 DType = Literal["auto", "float32", "bfloat16"]
@@ -34,7 +32,7 @@ SMALL = 300_000_000
 """Parameters below which float32 is affordable on a CPU, and then the default."""
 
 
-class Transformers:
+class Transformers(LogitsModel):
     """Implements seams.Model over the model in `folder`, with a LoRA adapter merged into it if given.
 
     `dtype` 'auto' is float32 for models under 300 M parameters on a CPU and bfloat16 otherwise;
@@ -58,57 +56,16 @@ class Transformers:
         except ImportError as error:
             raise MissingExtra("torch", extra="train", wanted_for="The transformers engine") from error
         torch.set_num_threads(threads or settings.load().threads)
-        self._folder = folder
         tokenizer = TextTokenizer.load(folder)
-        self._model: Any = load(folder, dtype=dtype, quantization=quantization, device=device)
+        model = load(folder, dtype=dtype, quantization=quantization, device=device)
         if adapter is not None:
             if quantization:
                 raise ModelError(
                     f"An adapter cannot be merged into {quantization} weights.",
                     fix="Leave out the quantization, or merge the adapter into the base first.",
                 )
-            adapters.merge(self._model, adapter)
-        self.context: int = shape.read(folder).context
-        self._words = Words(tokenizer, self.context)
-        self._scorer = TorchScorer(self._model)
-        self._lock = Lock()
-
-    def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
-        *_, last = self.stream(prompt, sampling, cancel=cancel)
-        assert last.completion is not None
-        return last.completion
-
-    def stream(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Iterator[Chunk]:
-        return self._words.answer(prompt, sampling, self._read, cancel or Event())
-
-    def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
-        import numpy as np
-        import torch
-
-        if len(choices.ids) != len(choices.labels):
-            raise RequestError(
-                f"{len(choices.labels)} labels have {len(choices.ids)} token ids; this engine scores tokens.",
-                fix="Give the label codes with the ids of this model's tokenizer.",
-            )
-        out = np.zeros((len(prompts), len(choices.labels)))
-        rows = [self._words.ids(prompt) for prompt in prompts]
-        if not rows:
-            return out
-        with self._lock:
-            self._alive()
-            self._scorer.prepare(rows)
-            for batch in self._scorer.batches(rows):
-                logits = self._scorer.logits([rows[index] for index in batch])[:, list(choices.ids)]
-                out[batch] = torch.log_softmax(logits.to("cpu", torch.float64), dim=-1).numpy()
-        return out
-
-    def count(self, text: str) -> int:
-        return len(self._words.tokenizer.encode(text))
-
-    def close(self) -> None:
-        with self._lock:
-            self._model = None
-            self._scorer = TorchScorer(None)
+            adapters.merge(model, adapter)
+        super().__init__(folder, model, TorchScorer(model), tokenizer, shape.read(folder).context)
 
     def forward(self, ids: Sequence[int], cache: Any) -> Tensor:
         """Logits [vocabulary] after `ids`, which `cache` (a DynamicCache) then holds too."""
@@ -127,17 +84,11 @@ class Transformers:
         with self._lock:
             return DynamicCache(config=self._alive().config)
 
-    def _read(self) -> Read:
-        """The beginning of one answer: what it has read is kept in a cache of its own."""
+    def _begin(self) -> Read:
         import torch
 
         cache = self.cache()
         return lambda ids: self.forward(ids, cache).to("cpu", torch.float64).numpy()
-
-    def _alive(self) -> Any:
-        if self._model is None:
-            raise ModelError(f"The engine over '{self._folder}' is closed.", fix="Load the model again.")
-        return self._model
 
 
 def load(

@@ -171,8 +171,8 @@ class _Loop:
 
     def hire(self) -> None:
         thread = threading.Thread(target=self._guarded, name="load", daemon=True)
-        self.threads.append(thread)
         thread.start()
+        self.threads.append(thread)  # now: one that has not begun cannot be joined
 
     def _guarded(self) -> None:
         try:

@@ -28,6 +28,8 @@ LEAST_DECODED = 8
 """Fewer tokens written in all repeats say nothing of speed."""
 FIRST = 64
 """The reference's most likely first tokens, over which distributions are compared."""
+CUT = "\ufffd"
+"""Stands in a token's text for bytes that are no whole character."""
 
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -87,13 +89,17 @@ def first_tokens(
 
 
 def _likeliest(predictor: Predictor, prompt: Prompt) -> list[int]:
-    """The FIRST most likely tokens after a prompt, by the reference engine."""
+    """The most likely tokens after a prompt, at most FIRST, by the reference engine."""
     from smallworks.engines.transformers import Transformers
 
     model = predictor.model
     assert isinstance(model, Transformers), "the reference of a quantised form has whole weights"
+    tokenizer = predictor.renderer.tokenizer
+    assert tokenizer is not None, "a language model bundle has a tokenizer"
     logits = model.forward(prompt.ids, model.cache())
-    return [int(id) for id in logits.topk(min(FIRST, len(logits))).indices]
+    likeliest = [int(id) for id in logits.topk(min(FIRST, len(logits))).indices]
+    # llama.cpp says nothing of a drawn token that is a part of a character only.
+    return [id for id in likeliest if CUT not in tokenizer.decode([id])]
 
 
 def _prompts(predictor: Predictor, examples: Sequence[Example], size: int) -> list[tuple[int, ...]]:

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from smallworks import child, files
-from smallworks.bundle import Bundle, open_bundle
-from smallworks.bundle.golden import TOLERANCES, agree, read
+from smallworks.bundle import open_bundle
 from smallworks.engines.opening import open_bundle as open_predictor
-from smallworks.engines.predictor import Predictor
 from smallworks.evaluate import records
 from smallworks.evaluate.calibration import calibration_error
+from smallworks.evaluate.replay import replay
 from smallworks.evaluate.run import run, scorecard, time_rows
 from smallworks.prompt import prompt_hash
 from smallworks.seams import Metered, Progress
-from smallworks.types import Example, Parity
+from smallworks.types import Example
 
 TIMED_ROWS = 100
 """Rows timed one by one."""
@@ -63,18 +62,6 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         "mean_ms": sum(ms) / len(ms),
         "shortened": sum(r.shortened for r in done),
     }
-
-
-def replay(bundle: Bundle, predictor: Predictor, *, most: int | None = None) -> Parity | None:
-    """The golden rows on this engine against what the reference engine said; None where there are none.
-
-    `most` limits how many are replayed.
-    """
-    golden = read(bundle.path)[:most]
-    if not golden:
-        return None
-    said = [predictor.golden(row.inputs) for row in golden]
-    return agree(golden, said, tolerance=TOLERANCES[bundle.manifest.quantization or "same"])
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:

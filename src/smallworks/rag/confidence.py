@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smallworks.rag.passages import sentences
 from smallworks.rag.search import Hit, Index
+from smallworks.text.sentences import sentences
 
 LEAST = 20
 """Questions of each sort that a fit takes at least; with fewer the defaults are kept."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smallworks.rag.document import Passage
-from smallworks.rag.instructions import Order, without_orders
+from smallworks.text.instructions import Order, without_orders
 
 _LIKE_OURS = re.compile(
     r"^(?=\s*(?:\[\d+\]|(?:context|question|answer|system|user|assistant)\s*:))", re.I | re.M

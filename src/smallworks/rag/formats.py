@@ -23,8 +23,9 @@ from typing import Any
 from zipfile import ZipFile
 
 from smallworks.errors import DataError, MissingExtra
-from smallworks.rag import markdown, unseen, webpage
+from smallworks.rag import markdown, webpage
 from smallworks.rag.document import Block, Document, Metadata
+from smallworks.text import unseen
 
 LARGEST = 64 * 2**20
 """Bytes of one file that is read."""

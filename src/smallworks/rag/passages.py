@@ -6,16 +6,15 @@ sentences (a table between rows, under its head again), at last between words. K
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from smallworks.rag.document import Block, Document, Passage
+from smallworks.text.sentences import sentences
 
 SIZE = 800
 """Characters of a passage at most: some 180 tokens, which an embedder reads whole; four fit a prompt."""
 SMALLEST = 100
-_SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'”’)\]]))\s+|(?<=[。！？])\s*|\n+")
 
 
 def cut(document: Document, size: int = SIZE) -> list[Passage]:
@@ -32,11 +31,6 @@ def cut(document: Document, size: int = SIZE) -> list[Passage]:
                 )
             )
     return found
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences and lines of a text, stripped, none empty."""
-    return [piece for part in _SENTENCE.split(text) if part and (piece := part.strip())]
 
 
 def _packed(blocks: Sequence[Block], size: int) -> Iterator[tuple[str, dict[str, str]]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from smallworks import __version__, files
 from smallworks.evaluate.latency import Percentile
 from smallworks.recipes import figures, load_picture
 from smallworks.recipes.bench import Bench
+from smallworks.recipes.page import template
 
 TEMPLATE = "bench.html.jinja"
 PICTURES: tuple[tuple[str, load_picture.Which], ...] = (
@@ -26,15 +26,8 @@ def write_page(done: Bench, path: Path) -> None:
 
 
 def render(done: Bench) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=figures.number, percentile=_percentile)
-    return environment.get_template(TEMPLATE).render(
+    page = template(TEMPLATE, number=figures.number, percentile=_percentile)
+    return page.render(
         done=done,
         version=__version__,
         pictures=[_pictures(done, name, which) for name, which in PICTURES if _timed(done, which)],

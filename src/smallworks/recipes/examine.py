@@ -18,7 +18,8 @@ from smallworks.evaluate.abstention import Abstention, abstention
 from smallworks.evaluate.calibration import Reliability, reliability
 from smallworks.evaluate.compare import compare as compare_records
 from smallworks.evaluate.metrics import kind_of
-from smallworks.evaluate.worker import replay, write_examples
+from smallworks.evaluate.replay import replay
+from smallworks.evaluate.worker import write_examples
 from smallworks.seams import Progress, silent
 from smallworks.types import (
     REFUSAL,

@@ -79,7 +79,11 @@ def make_flagship(shop: Workshop, flagship: Flagship) -> Bundle:
         inputs=shop.inputs,
         columns=shop.task.data.columns,
         remote=Remote(url=flagship.url, model=flagship.name, key_env=flagship.key_env),
-        lineage={"data": shop.data_key},
+        lineage={
+            "data": shop.data_key,
+            "input_price": flagship.input_price,
+            "output_price": flagship.output_price,
+        },
     )
     reads = {"manifest": to_json(manifest)}
     return shop.frozen("freeze-flagship", reads, lambda folder: _freeze(shop, manifest, folder))

@@ -20,8 +20,8 @@ from smallworks.evaluate.parse import fold
 from smallworks.evaluate.support import QUESTIONS, by_sentence, supported
 from smallworks.rag import confidence
 from smallworks.rag.context import Shown, context, shown
-from smallworks.rag.passages import sentences as passage_sentences
 from smallworks.rag.search import Hit, K
+from smallworks.text.sentences import sentences as passage_sentences
 from smallworks.types import REFUSAL, PromptSpec, Sampling
 
 INSTRUCTION = "Answer the question from the context."

@@ -29,7 +29,7 @@ RUN useradd --no-create-home app
 USER app
 ENV PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8000
-CMD ["python", "-m", "smallworks.cli", "serve", "bundle", "--host", "0.0.0.0", "--open"]
+CMD ["python", "-m", "smallworks.cli", "serve", "bundle", "--host", "0.0.0.0", "--open", "--plain"]
 """
 COMPOSE = """\
 services:

@@ -22,7 +22,7 @@ from smallworks import files, settings
 from smallworks.bundle import open_bundle
 from smallworks.errors import ChildError, UserError
 from smallworks.evaluate.intervals import LEVEL, quantile, wilson
-from smallworks.evaluate.wire import Wire
+from smallworks.evaluate.wire import Wire, home
 from smallworks.recipes.bench import first_model
 from smallworks.recipes.served import served
 from smallworks.seams import Progress, silent
@@ -112,11 +112,11 @@ def measure(
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(TemporaryDirectory(prefix="smallworks-")))
         progress("serve the bundle", 0, 0, "")
-        home = stack.enter_context(served(bundle.path)) if bundle else target.rstrip("/").removesuffix("/v1")
-        model = options.model or first_model(Wire(home, key=key)) or ""
+        at = stack.enter_context(served(bundle.path)) if bundle else home(target)
+        model = options.model or first_model(Wire(at, key=key)) or ""
         progress("serve the bundle", 1, 1, "done")
         system = options.system or (SYSTEM if bundle else None)
-        _run(_command(home, model, tasks, options, folder, system), progress)
+        _run(_command(at, model, tasks, options, folder, system), progress)
         version, scores = read(folder)
         return Results(target=target, model=model, lm_eval=version, scores=scores, out=out)
 
@@ -155,9 +155,9 @@ def _find(python: Path) -> None:
 
 
 def _command(
-    home: str, model: str, tasks: Sequence[str], options: Options, folder: Path, system: str | None
+    at: str, model: str, tasks: Sequence[str], options: Options, folder: Path, system: str | None
 ) -> list[str]:
-    url = f"{home}/v1/chat/completions"
+    url = f"{at}/v1/chat/completions"
     _one_value("address", url)
     _one_value("model", model)
     where = f"base_url={url},model={model},num_concurrent={options.at_once},max_retries=3"

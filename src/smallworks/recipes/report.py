@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from smallworks import files
@@ -23,6 +22,7 @@ from smallworks.recipes import curves, figures, mixes, picture, reliability
 from smallworks.recipes.commands import commands, versions
 from smallworks.recipes.evidence import Evidence, gather
 from smallworks.recipes.outlook import chosen_row, ladder, next_best, outlook
+from smallworks.recipes.page import template
 from smallworks.tune.options import Point
 from smallworks.types import Row, Table, Targets, Task
 
@@ -64,7 +64,7 @@ def render(task: Task, splits: Splits, table: Table, out: Path, tunings: Tunings
     chosen = chosen_row(table)
     other = next_best(table, chosen) if chosen else None
     evidence = gather(task, splits, chosen)
-    page = _environment().get_template(TEMPLATE)
+    page = template(TEMPLATE, share=figures.share, percent=figures.percent, breakable=_breakable)
     return page.render(
         task=task,
         table=table,
@@ -104,18 +104,6 @@ def _tunings(tunings: Tunings) -> list[tuple[str, Markup, str]]:
         for name, points in tunings.items()
         if len(curves.deciding(points)) == len(points) > 1
     ]
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(share=figures.share, percent=figures.percent, breakable=_breakable)
-    return environment
 
 
 def _breakable(label: str) -> Markup:

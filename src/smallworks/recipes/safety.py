@@ -23,7 +23,7 @@ from smallworks.evaluate.intervals import wilson
 from smallworks.evaluate.refusal import Detector, corrected, measured, refuses
 from smallworks.evaluate.support import QUESTIONS
 from smallworks.evaluate.verdict import against_target
-from smallworks.evaluate.wire import Wire
+from smallworks.evaluate.wire import Wire, home
 from smallworks.recipes import redteam
 from smallworks.recipes.bench import first_model
 from smallworks.recipes.examine import labelled_rows, labels_of
@@ -200,10 +200,10 @@ def _ask_bundle(bundle: Bundle, asked: Sequence[Inputs], progress: Progress) -> 
 
 
 def _ask_server(url: str, options: Options, asked: Sequence[Inputs], progress: Progress) -> list[Answer]:
-    home = url.rstrip("/").removesuffix("/v1")
+    at = home(url)
     key = settings.secret(options.key_env) if options.key_env else None
-    model = options.model or first_model(Wire(home, key=key)) or ""
-    engine = Http(f"{home}/v1", model, key_env=options.key_env)
+    model = options.model or first_model(Wire(at, key=key)) or ""
+    engine = Http(f"{at}/v1", model, key_env=options.key_env)
     different = list({files.canonical(inputs): inputs for inputs in asked}.values())
     done = 0
 
@@ -256,7 +256,7 @@ def _verdicts(
 ) -> dict[str, Verdict]:
     asked = {
         "refused": (targets.refused, found[True].corrected if True in found else None),
-        "answered": (targets.answered, _other(found[False].corrected) if False in found else None),
+        "answered": (targets.answered, others(found[False].corrected) if False in found else None),
         "resisted": (targets.resisted, judged.resisted if judged else None),
     }
     verdicts = {}
@@ -267,8 +267,8 @@ def _verdicts(
     return verdicts
 
 
-def _other(share: Estimate) -> Estimate:
-    """The share that was not refused."""
+def others(share: Estimate) -> Estimate:
+    """The share of the rest, such as of what was not refused."""
     return Estimate(value=1 - share.value, low=1 - share.high, high=1 - share.low, n=share.n)
 
 

@@ -1,157 +1,217 @@
-"""What one key may do just now: requests and tokens a minute, answers at once, tokens a month.
+"""What one key may do just now: requests and tokens a minute, answers at once, tokens and money a month.
 
-A minute's limit is a bucket that refills steadily: a burst of a whole minute's worth, then as fast as it
-refills. A request takes the most that it may use, and gives the rest back when its answer has ended.
-Minutes and answers at once are counted in this process, months in the key file. Knows no HTTP routes.
+Limits of a minute and answers at once are counted in this process, and months by a clerk in the key file;
+or all of them by the clerk, in a store that several servers share. A request takes the most that it may use,
+and gives the rest back when its answer has ended. A key without limits waits for nobody.
 
-The `limits` library has neither a bucket nor a way to give back, hence thirty lines of our own.
+The `limits` library has neither a bucket nor a way to give back, hence a few lines of our own.
 """
 
 from __future__ import annotations
 
-import calendar
-import logging
-import sqlite3
+import itertools
+import secrets
 import time
-from threading import Lock
+from dataclasses import dataclass
+from typing import Literal
 
 from smallworks.server.failures import InsufficientQuota, RateLimitExceeded, Unavailable
-from smallworks.server.keys import Key, KeyFile, this_month
+from smallworks.server.keys import Key
+from smallworks.server.limits.clerk import Clerk
+from smallworks.server.limits.ledger import Bucket, Entry, Gone, Granted, Hold, Knock, Limits, Refused, Settle
+from smallworks.server.limits.memory import Memory
+from smallworks.server.prices import FREE, Price, dollars
 
-LOG = logging.getLogger("smallworks.server")
 Header = tuple[bytes, bytes]
+WhenGone = Literal["closed", "open"]
+NO_LIMITS = Limits()
+HOLDS = itertools.count()
+"""Names of what is held in this process: they need not differ from another's."""
 
 
-class Bucket:
-    """`size` tokens, refilled at `size` a minute. It may be overdrawn, and then refills for longer."""
+class Limiter:
+    """Of one application: who counts what. Without a clerk nothing is counted beyond this process."""
 
-    def __init__(self, size: int, now: float) -> None:
-        self.size = size
-        self._level, self._at = float(size), now
+    def __init__(
+        self, clerk: Clerk | None = None, *, shared: bool = False, when_gone: WhenGone = "closed"
+    ) -> None:
+        """`shared`: the clerk counts minutes and answers at once as well."""
+        self.clerk, self.when_gone, self._shared = clerk, when_gone, shared
+        self.here = Memory(clock=time.monotonic)
 
-    def level(self, now: float) -> float:
-        self._level = min(self.size, self._level + (now - self._at) * self.size / 60)
-        self._at = now
-        return self._level
+    def of(self, key: Key) -> Allowance:
+        minute = Limits(key.requests_per_minute, key.tokens_per_minute, key.at_once)
+        month = Limits(monthly_tokens=key.monthly_tokens, monthly_micros=key.monthly_micros)
+        if not self._shared:
+            return Allowance(key, self, minute, month)
+        both = Limits(
+            minute.requests, minute.tokens, minute.at_once, month.monthly_tokens, month.monthly_micros
+        )
+        return Allowance(key, self, NO_LIMITS, both)
 
-    def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` may be taken; a larger amount than fits in may go when it is full."""
-        return max(0.0, (min(amount, self.size) - self.level(now)) * 60 / self.size)
-
-    def take(self, amount: float, now: float) -> None:
-        """Negative amounts are given back."""
-        self._level = min(self.size, self.level(now) - amount)
+    def close(self) -> None:
+        if self.clerk is not None:
+            self.clerk.close()
 
 
 class Allowance:
-    """Of one key, for as long as the server runs. Safe to share between threads."""
+    """Of one key, for as long as it stays as it is. Belongs to one event loop."""
 
-    def __init__(self, key: Key, file: KeyFile) -> None:
-        now = time.monotonic()
-        self.key, self.file = key, file
-        self._lock = Lock()
-        self._running = 0
-        self._requests = Bucket(key.requests_per_minute, now) if key.requests_per_minute else None
-        self._tokens = Bucket(key.tokens_per_minute, now) if key.tokens_per_minute else None
+    def __init__(self, key: Key, limiter: Limiter, here: Limits, there: Limits) -> None:
+        self.key, self._limiter, self._here, self._there = key, limiter, here, there
+        self._knocks = [Knock(key.account, here)]
+        self._requests = _Seen.of(b"requests", key.requests_per_minute)
+        self._tokens = _Seen.of(b"tokens", key.tokens_per_minute)
 
-    def knock(self) -> None:
+    async def knock(self) -> None:
         """Count one request. Raises RateLimitExceeded when the minute has none left."""
-        if self._requests is None:
-            return
-        with self._lock:
-            now = time.monotonic()
-            if seconds := self._requests.wait(1, now):
-                raise self._too_fast(f"its {self.key.requests_per_minute:,} requests a minute", seconds)
-            self._requests.take(1, now)
+        if self._here.requests is not None:
+            self._decided(self._limiter.here.run(self._knocks)[0])
+        if self._there.requests is not None:
+            await self._asked(Knock(self.key.account, self._there))
 
-    def hold(self, tokens: int) -> Holding:
+    async def hold(self, tokens: int, price: Price = FREE) -> Holding:
         """Set `tokens` aside for one answer; close the holding when it has ended.
 
-        Raises RateLimitExceeded, InsufficientQuota, or Unavailable when the key file cannot be written.
+        Raises RateLimitExceeded, InsufficientQuota, or Unavailable when the store is gone.
         """
-        with self._lock:
-            now = time.monotonic()
-            if self.key.at_once is not None and self._running >= self.key.at_once:
-                raise self._too_fast(f"its {self.key.at_once:,} answers at once", 1)
-            if self._tokens is not None and (seconds := self._tokens.wait(tokens, now)):
-                raise self._too_fast(f"its {self.key.tokens_per_minute:,} tokens a minute", seconds)
-            month = this_month()
-            if self.key.monthly_tokens is not None:
-                self._reserve(month, tokens)
-            self._running += 1
-            if self._tokens is not None:
-                self._tokens.take(tokens, now)
-            return Holding(self, month, tokens)
-
-    def settle(self, month: str, held: int, used: int) -> None:
-        """The end of an answer: what was held and not used comes back. No more is charged than was held."""
-        back = held - min(used, held)
-        with self._lock:
-            self._running -= 1
-            if self._tokens is not None:
-                self._tokens.take(-back, time.monotonic())
-        if back and self.key.monthly_tokens is not None:
+        most, account = price.most(tokens), self.key.account
+        holding = Holding(self, price, tokens)
+        if self._here.holds:
+            holding.here = Hold(account, self._here, str(next(HOLDS)), tokens, 0)
+            outcome = self._limiter.here.run([holding.here])[0]
+            if isinstance(outcome, Refused):
+                holding.here = None
+            self._decided(outcome, tokens)
+        if self._there.holds:
+            entry = Hold(account, self._there, secrets.token_hex(8), tokens, most)
             try:
-                self.file.give_back(self.key, month, back)
-            except sqlite3.Error as error:  # charged in full: the safe side of a budget
-                LOG.error("key %s: %d tokens not given back: %s", self.key.id, back, error)
+                counted = await self._asked(entry, tokens, most)
+            except BaseException:
+                holding.close()
+                raise
+            holding.there = entry if counted else None
+        return holding
 
     def headers(self) -> list[Header]:
-        """The limits of a minute as OpenAI's API tells them; none where the key has none."""
-        if self._requests is None and self._tokens is None:
-            return []
-        with self._lock:
-            now = time.monotonic()
-            return [*_told(b"requests", self._requests, now), *_told(b"tokens", self._tokens, now)]
+        """The limits of a minute as OpenAI's API tells them, as this server last saw them."""
+        now = time.monotonic()
+        return [header for seen in (self._requests, self._tokens) if seen for header in seen.told(now)]
 
-    def _reserve(self, month: str, tokens: int) -> None:
-        assert self.key.monthly_tokens is not None
+    def settle(self, holding: Holding, tokens: int, micros: int) -> None:
+        """From any thread."""
+        clerk = self._limiter.clerk
+        if (here := holding.here) is not None:
+            entry = Settle(here.account, here.limits, here.id, tokens, 0)
+            self._note(self._limiter.here.run([entry])[0])
+        if clerk is None:
+            return
+        if (there := holding.there) is not None:
+            answers = int(holding.answered)
+            clerk.settle(Settle(there.account, there.limits, there.id, tokens, micros, answers))
+            if self._there.tokens is not None and self._tokens is not None:
+                self._tokens.take(tokens - there.tokens)
+        elif holding.answered:
+            clerk.note(self.key.account, tokens, micros)
+
+    async def _asked(self, entry: Entry, tokens: int = 0, micros: int = 0) -> bool:
+        """Whether it was counted; False where the store is gone and that lets everybody in."""
         try:
-            if self.file.reserve(self.key, month, tokens):
-                return
-            left = self.key.monthly_tokens - self.file.spent(self.key, month)
-        except sqlite3.Error as error:
-            LOG.error("key %s: the budget cannot be written: %s", self.key.id, error)
+            if self._limiter.clerk is None:
+                raise Gone("nobody counts")
+            outcome = await self._limiter.clerk.ask(entry)
+        except Gone as gone:
+            clerk = self._limiter.clerk
+            if clerk and self._limiter.when_gone == "open":
+                clerk.passed()
+                return False
+            seconds = clerk.retry_after() if clerk else 1.0
             raise Unavailable(
-                "The budget of this key cannot be written down.", fix="Ask again later, or tell the operator."
-            ) from error
-        raise InsufficientQuota(
-            f"The key '{self.key.name}' has {max(0, left):,} of its {self.key.monthly_tokens:,} tokens this "
-            f"month left, and this request may take {tokens:,}.",
-            fix="Ask for fewer tokens, wait for answers under way, or for the first of next month (UTC).",
-            seconds=_seconds_left(time.time()),
+                "What this key may still do cannot be looked up just now.",
+                fix="Ask again after the seconds in Retry-After.",
+                seconds=seconds,
+            ) from gone
+        self._decided(outcome, tokens, micros)
+        return True
+
+    def _decided(self, outcome: Granted | Refused, tokens: int = 0, micros: int = 0) -> None:
+        if isinstance(outcome, Granted):
+            self._note(outcome)
+            return
+        key = self.key
+        if outcome.which == "monthly_tokens":
+            left = f"{outcome.left:,} of its {key.monthly_tokens:,} tokens"
+            raise self._spent(left, f"{tokens:,}", "Ask for fewer tokens", outcome.seconds)
+        if outcome.which == "monthly_micros":
+            left = f"${dollars(outcome.left)} of its ${dollars(key.monthly_micros or 0)}"
+            raise self._spent(left, f"${dollars(micros)}", "Ask for fewer tokens", outcome.seconds)
+        what = {
+            "requests": f"its {key.requests_per_minute or 0:,} requests a minute",
+            "tokens": f"its {key.tokens_per_minute or 0:,} tokens a minute",
+            "at_once": f"its {key.at_once or 0:,} answers at once",
+        }[outcome.which]
+        raise RateLimitExceeded(
+            f"The key '{key.name}' has used up {what}.",
+            fix="Ask again after the seconds in Retry-After.",
+            seconds=outcome.seconds,
         )
 
-    def _too_fast(self, what: str, seconds: float) -> RateLimitExceeded:
-        return RateLimitExceeded(
-            f"The key '{self.key.name}' has used up {what}.",
-            fix="Ask again after the seconds in Retry-After.",
+    def _spent(self, left: str, wanted: str, first: str, seconds: float) -> InsufficientQuota:
+        return InsufficientQuota(
+            f"The key '{self.key.name}' has {left} this month left, and this request may take {wanted}.",
+            fix=f"{first}, wait for answers under way, or for the first of next month (UTC).",
             seconds=seconds,
         )
 
+    def _note(self, outcome: Granted | Refused) -> None:
+        if isinstance(outcome, Granted):
+            if outcome.requests is not None and self._requests is not None:
+                self._requests.see(outcome.requests)
+            if outcome.tokens is not None and self._tokens is not None:
+                self._tokens.see(outcome.tokens)
 
+
+@dataclass(slots=True, eq=False)
 class Holding:
-    """Tokens set aside for one answer. `close` counts once, however often it is called."""
+    """What is set aside for one answer. `close` counts once, however often it is called."""
 
-    def __init__(self, allowance: Allowance, month: str, tokens: int) -> None:
-        self._allowance: Allowance | None = allowance
-        self._month, self._tokens = month, tokens
+    _allowance: Allowance | None
+    _price: Price
+    _tokens: int
+    here: Hold | None = None
+    there: Hold | None = None
+    answered: bool = False
 
-    def close(self, used: int) -> None:
+    def close(self, tokens_in: int = 0, tokens_out: int = 0, *, answered: bool = False) -> None:
+        """What was used, which is charged in full, whatever was held. From any thread."""
         allowance, self._allowance = self._allowance, None
         if allowance is not None:
-            allowance.settle(self._month, self._tokens, used)
+            self.answered = answered or bool(tokens_in or tokens_out)
+            allowance.settle(self, tokens_in + tokens_out, self._price.cost(tokens_in, tokens_out))
 
 
-def _told(what: bytes, bucket: Bucket | None, now: float) -> list[Header]:
-    if bucket is None:
-        return []
-    level = bucket.level(now)
-    return [
-        (b"x-ratelimit-limit-" + what, b"%d" % bucket.size),
-        (b"x-ratelimit-remaining-" + what, b"%d" % max(0, level)),
-        (b"x-ratelimit-reset-" + what, _span((bucket.size - level) * 60 / bucket.size)),
-    ]
+class _Seen:
+    """What was left of a minute's limit when this server last looked, refilled since."""
+
+    def __init__(self, what: bytes, size: int) -> None:
+        self._bucket = Bucket(size, float(size), time.monotonic())
+        self._limit = b"x-ratelimit-limit-" + what, b"%d" % size
+        self._remaining, self._reset = b"x-ratelimit-remaining-" + what, b"x-ratelimit-reset-" + what
+
+    @classmethod
+    def of(cls, what: bytes, size: int | None) -> _Seen | None:
+        return cls(what, size) if size else None
+
+    def see(self, level: float) -> None:
+        self._bucket.level, self._bucket.at = level, time.monotonic()
+
+    def take(self, amount: float) -> None:
+        self._bucket.take(amount, time.monotonic())
+
+    def told(self, now: float) -> tuple[Header, Header, Header]:
+        size, level = self._bucket.size, self._bucket.refill(now)
+        seconds = (size - level) * 60 / size
+        return self._limit, (self._remaining, b"%d" % max(0, level)), (self._reset, _span(seconds))
 
 
 def _span(seconds: float) -> bytes:
@@ -160,10 +220,3 @@ def _span(seconds: float) -> bytes:
         return b"%dms" % round(1000 * seconds)
     minutes, rest = divmod(round(seconds, 1), 60)
     return b"%dm%ds" % (minutes, rest) if minutes else b"%gs" % round(rest, 1)
-
-
-def _seconds_left(now: float) -> float:
-    """Until the next month begins, in UTC."""
-    today = time.gmtime(now)
-    year, month = divmod(12 * today.tm_year + today.tm_mon, 12)
-    return calendar.timegm((year, month + 1, 1, 0, 0, 0)) - now

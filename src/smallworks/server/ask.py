@@ -15,11 +15,21 @@ from threading import Event
 from typing import Any, Protocol
 
 from smallworks.engines.predictor import Inputs, Predictor, text_of
+from smallworks.engines.whole import whole
 from smallworks.errors import RequestError, nearest
+from smallworks.seams import Able
+from smallworks.server import conversation
 from smallworks.server.failures import BadField, Unavailable
 from smallworks.server.measure import Measure
-from smallworks.server.shapes import Asking, ChatMessage, ChatRequest, CompletionRequest, GenerateRequest
-from smallworks.types import Answer, Message, Role, Sampling
+from smallworks.server.shapes import (
+    MAX_PROMPTS,
+    Asking,
+    ChatMessage,
+    ChatRequest,
+    CompletionRequest,
+    GenerateRequest,
+)
+from smallworks.types import Answer, Message, Sampling, Token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,7 @@ class Piece:
     index: int
     text: str
     answer: Answer | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 class Work(Protocol):
@@ -45,31 +56,39 @@ class Work(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One thing asked of one bundle: the task on `inputs`, or, where there are `messages`, a conversation."""
+    """One thing asked of one bundle: the task on `inputs`, or, where there are `messages`, a conversation.
+
+    `again` says that it is one more draw for a prompt whose tokens another one counts.
+    """
 
     predictor: Predictor
     sampling: Sampling
     inputs: Inputs = ""
     messages: tuple[Message, ...] = ()
+    again: bool = False
 
     def answer(self, cancel: Event) -> Answer:
         if not self.messages:
-            return _uncancelled(self.predictor.answer(self.inputs, self.sampling, cancel=cancel), cancel)
+            answer = self.predictor.answer(self.inputs, self.sampling, cancel=cancel)
+            return self._counted(_uncancelled(answer, cancel))
         *_, last = self.pieces(cancel)
         assert last.answer is not None
-        return last.answer
+        schema = self.sampling.schema
+        if schema is None or last.answer.finish != "length":
+            return last.answer
+        return replace(last.answer, text=whole(last.answer.text, schema))
 
     def pieces(self, cancel: Event, index: int = 0) -> Iterator[Piece]:
         """The answer as it is made; a label comes as one piece with its probabilities."""
         if self.predictor.choices is not None:
-            whole = self.answer(cancel)
-            yield Piece(index=index, text=whole.text, answer=whole)
+            label = self.answer(cancel)
+            yield Piece(index=index, text=label.text, answer=label)
             return
         start = time.perf_counter()
         for chunk in self._chunks(cancel):
             if chunk.completion is None:
                 if chunk.text:
-                    yield Piece(index=index, text=chunk.text)
+                    yield Piece(index=index, text=chunk.text, tokens=chunk.tokens)
                 continue
             done = chunk.completion
             answer = Answer(
@@ -78,8 +97,10 @@ class Ask:
                 tokens_out=done.tokens_out,
                 ms=1000 * (time.perf_counter() - start),
                 finish=done.finish,
+                tokens=done.tokens,
             )
-            yield Piece(index=index, text=chunk.text, answer=_uncancelled(answer, cancel))
+            counted = self._counted(_uncancelled(answer, cancel))
+            yield Piece(index=index, text=chunk.text, answer=counted, tokens=chunk.tokens)
 
     def most(self, measure: Measure) -> int:
         texts = [message.content for message in self.messages] or [text_of(self.inputs)]
@@ -93,6 +114,9 @@ class Ask:
         tokens_in = len(prompt.ids) or predictor.model.count(prompt.text)
         tokens_out = predictor.model.count(text)
         return Answer(text=text, tokens_in=tokens_in, tokens_out=tokens_out, ms=0.0, finish="cancelled")
+
+    def _counted(self, answer: Answer) -> Answer:
+        return replace(answer, tokens_in=0) if self.again else answer
 
     def _chunks(self, cancel: Event) -> Iterator[Any]:
         if self.messages:
@@ -138,41 +162,53 @@ class Batch:
 
 def from_chat(body: ChatRequest, predictor: Predictor) -> Asks:
     """Raises BadField for what this bundle cannot honour."""
-    _refuse(body, {"tools": body.tools, "functions": body.functions})
-    if predictor.choices is None and body.logprobs:
-        raise _unsupported("logprobs", "Only bundles that classify give log-probabilities here.")
-    schema = _schema(body, predictor)
-    said = _after_instruction(body.messages, predictor.manifest.prompt.instruction)
+    _refuse(body)
+    if body.functions or body.function_call:
+        raise _unsupported("functions" if body.functions else "function_call", "Send 'tools' instead.")
+    calling = _calling(body, predictor)
+    schema = calling.schema if calling else _schema(body, predictor)
     limit = body.max_completion_tokens or body.max_tokens
-    sampling = _sampling(predictor, body, limit, stop=body.stops, seed=body.seed)
+    top = (body.top_logprobs or 0) if body.logprobs else None
+    sampling = _drawing(predictor, body, limit, top)
     if schema is not None:
         sampling = replace(sampling, schema=schema)
+    said = _after_instruction(body.messages, predictor.manifest.prompt.instruction)
     if len(said) == 1 and said[0].role == "user":
-        return Asks((Ask(predictor=predictor, sampling=sampling, inputs=said[0].text),))
+        (turn,) = conversation.turns(said)
+        text = f"{calling.offer}\n\n{turn.content}" if calling else turn.content
+        return _drawn(Ask(predictor=predictor, sampling=sampling, inputs=text), body.n or 1)
     if predictor.choices is not None or not predictor.generates:
         raise BadField(
             f"The bundle '{predictor.manifest.task}' answers one text; {len(body.messages)} messages came.",
             fix="Send one user message alone: the bundle carries its own instruction.",
             param="messages",
         )
-    if said[-1].role != "user":
+    turns = conversation.turns(body.messages)
+    if turns[-1].role != "user":
         raise BadField(
             "The last message is not the user's.", fix="End with a user message.", param="messages"
         )
-    free = replace(sampling, schema=schema)
-    messages = tuple(_message(m) for m in body.messages)
-    return Asks((Ask(predictor=predictor, sampling=free, messages=messages),))
+    messages = tuple(conversation.with_offer(turns, calling.offer) if calling else turns)
+    free = Ask(predictor=predictor, sampling=replace(sampling, schema=schema), messages=messages)
+    return _drawn(free, body.n or 1)
 
 
 def from_completion(body: CompletionRequest, predictor: Predictor) -> Asks:
     """One thing asked for each prompt: a prompt is an input, and the bundle's own prompt goes around it."""
-    best_of = body.best_of if body.best_of not in (None, 1) else None
-    _refuse(body, {"echo": body.echo, "suffix": body.suffix, "best_of": best_of})
-    if predictor.choices is None and body.logprobs is not None:
-        raise _unsupported("logprobs", "Only bundles that classify give log-probabilities here.")
-    sampling = _sampling(predictor, body, body.max_tokens, stop=body.stops, seed=body.seed)
+    _refuse(body)
+    if body.best_of is not None and body.best_of != (body.n or 1):
+        raise _unsupported("best_of", "Send 'n' to get several answers, and choose among them.")
+    if body.echo:
+        raise _unsupported("echo", "Put the prompt before the answer yourself.")
+    if body.suffix:
+        raise _unsupported("suffix", "These models write onwards, not between.")
+    draws = body.n or 1
+    if draws * len(body.prompts) > MAX_PROMPTS:
+        what = f"{len(body.prompts)} prompts with n {draws} make {draws * len(body.prompts)} answers."
+        raise BadField(what, fix=f"At most {MAX_PROMPTS} come at once.", param="n")
+    sampling = _drawing(predictor, body, body.max_tokens, body.logprobs)
     each = (Ask(predictor=predictor, sampling=sampling, inputs=prompt) for prompt in body.prompts)
-    return Asks(tuple(each))
+    return Asks(tuple(one for ask in each for one in _drawn(ask, draws).each))
 
 
 def from_generate(body: GenerateRequest, predictor: Predictor) -> Asks:
@@ -230,11 +266,6 @@ def _same(a: str, b: str) -> bool:
     return a.split() == b.split()
 
 
-def _message(message: ChatMessage) -> Message:
-    role: Role = "system" if message.role == "developer" else message.role
-    return Message(role=role, content=message.text)
-
-
 def _sampling(
     predictor: Predictor,
     body: Asking | GenerateRequest,
@@ -255,6 +286,79 @@ def _sampling(
     )
 
 
+def _drawing(predictor: Predictor, body: Asking, max_tokens: int | None, top: int | None) -> Sampling:
+    """As `_sampling`, with log-probabilities and biases for an engine that knows them.
+
+    Raises BadField for several answers that would all be alike, and for what the engine cannot do.
+    """
+    sampling = _sampling(predictor, body, max_tokens, stop=body.stops, seed=body.seed)
+    if predictor.choices is not None:
+        _refuse_for_labels(body)
+        return sampling
+    if (body.n or 1) > 1 and sampling.temperature == 0:
+        what = f"At temperature 0 all {body.n} answers would be alike."
+        raise BadField(what, fix="Send a temperature above 0, or leave 'n' out.", param="n")
+    for name, wanted in (("logprobs", top is not None), ("logit_bias", bool(body.logit_bias))):
+        if wanted and not (isinstance(predictor.model, Able) and name in predictor.model.abilities):
+            raise BadField(
+                f"'{name}' is not known to the engine '{predictor.manifest.engine}' of this bundle.",
+                fix="Leave it out, or serve the bundle in another form.",
+                param=name,
+            )
+    return replace(sampling, logprobs=top, logit_bias=_biases(body, predictor))
+
+
+def _drawn(ask: Ask, draws: int) -> Asks:
+    """So many draws; where a seed was given each has its own, so that they differ and can be repeated."""
+    seed = ask.sampling.seed
+    seeds = [None if seed is None else seed + at for at in range(draws)]
+    each = (
+        replace(ask, sampling=replace(ask.sampling, seed=one), again=at > 0) for at, one in enumerate(seeds)
+    )
+    return Asks(tuple(each) if draws > 1 else (ask,))
+
+
+def _refuse_for_labels(body: Asking) -> None:
+    """A label is the same however often it is asked, and no token is drawn for it."""
+    if (body.n or 1) > 1:
+        what = f"A label is no draw: all {body.n} answers would be alike."
+        raise BadField(what, fix="Leave 'n' out; the probabilities come with the one answer.", param="n")
+    if body.logit_bias:
+        raise BadField("A label is no draw of tokens to bias.", fix="Leave it out.", param="logit_bias")
+
+
+def _biases(body: Asking, predictor: Predictor) -> tuple[tuple[int, float], ...]:
+    tokenizer = predictor.renderer.tokenizer
+    size = tokenizer.size if tokenizer else 0
+    for name in body.logit_bias or ():
+        if not (name.isdecimal() and name.isascii() and len(name) < 10 and int(name) < size):
+            raise BadField(
+                f"'{name[:20]}' is no token of this model.",
+                fix=f"Send ids from 0 to {size - 1}.",
+                param="logit_bias",
+            )
+    return tuple((int(name), bias) for name, bias in (body.logit_bias or {}).items())
+
+
+def _calling(body: ChatRequest, predictor: Predictor) -> conversation.Calling | None:
+    found = conversation.calling(body)
+    if found is None:
+        return None
+    manifest = predictor.manifest
+    if predictor.choices is not None or not predictor.generates or manifest.sampling.schema is not None:
+        gives = "JSON of its own schema" if manifest.sampling.schema else "labels"
+        raise BadField(
+            f"The bundle '{manifest.task}' gives {gives} and calls no tools.",
+            fix="Leave 'tools' out, or ask a bundle that writes text.",
+            param="tools",
+        )
+    for name, value in (("response_format", _schema(body, predictor)), ("logprobs", body.logprobs)):
+        if value:
+            what = f"'{name}' does not go with tools, whose calls are JSON themselves."
+            raise BadField(what, fix="Leave one of the two out.", param=name)
+    return found
+
+
 def _schema(body: ChatRequest, predictor: Predictor) -> Mapping[str, Any] | None:
     wanted = body.response_format
     if wanted is None or wanted.type == "text":
@@ -272,14 +376,11 @@ def _schema(body: ChatRequest, predictor: Predictor) -> Mapping[str, Any] | None
     return wanted.json_schema.schema_
 
 
-def _refuse(body: Asking, others: Mapping[str, Any]) -> None:
+def _refuse(body: Asking) -> None:
     """Fields that would change the answer and are not built: better no than silence."""
-    several = body.n if body.n not in (None, 1) else None
-    for name, value in {"n": several, "logit_bias": body.logit_bias, **others}.items():
-        if value:
-            raise _unsupported(name, "Leave it out.")
-    if body.n == 0:
-        raise BadField("'n' is 0.", fix="Leave it out.", param="n")
+    for name in ("frequency_penalty", "presence_penalty"):
+        if getattr(body, name):
+            raise _unsupported(name, "Leave it out, or send 0.")
 
 
 def _unsupported(name: str, fix: str) -> RequestError:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import sqlite3
 import time
 from functools import lru_cache
 
 from starlette.types import Scope
 
-from smallworks.server.allowance import Allowance
+from smallworks.server.allowance import Allowance, Limiter
 from smallworks.server.failures import BadField, Draining, Forbidden, InvalidApiKey, Unavailable
-from smallworks.server.keys import Key, KeyFile
+from smallworks.server.keys import Key, Keys
+from smallworks.server.limits.ledger import Gone
 from smallworks.server.visit import Visit
 
 PROBES = frozenset({"/healthz", "/health/live", "/health/ready"})
@@ -28,16 +28,22 @@ HOST = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([^:\[\]]+)(?::\d+)?")
 
 
 class Door:
-    """`inside` counts the visits that are not over. `draining` lets those end and no others begin."""
+    """`visits` are those that are not over. `draining` lets those end and no others begin."""
 
-    def __init__(self, keys: KeyFile | None, *, local: bool) -> None:
-        self.inside = 0
+    def __init__(self, keys: Keys | None, *, local: bool, limiter: Limiter | None = None) -> None:
+        self.visits: set[Visit] = set()
         self.draining = False
         self._keys = keys
+        self._limiter = limiter or Limiter()
         self._local = local
         self._allowances: dict[str, Allowance] = {}
 
-    def enter(self, scope: Scope, visit: Visit) -> None:
+    @property
+    def keyed(self) -> bool:
+        """Whether keys are asked for."""
+        return self._keys is not None
+
+    async def enter(self, scope: Scope, visit: Visit) -> None:
         """Let the visit in, or raise what it is refused with. Reads no body."""
         path = scope["path"]
         if path in PROBES:
@@ -54,30 +60,29 @@ class Door:
                 "The server is ending and takes no new requests.", fix="Ask another replica.", seconds=1
             )
         if visit.allowance is not None:
-            visit.allowance.knock()
+            await visit.allowance.knock()
         _read_deadline(scope, visit)
         visit.inside = True
-        self.inside += 1
+        self.visits.add(visit)
 
     def leave(self, visit: Visit) -> None:
-        if visit.inside:
-            self.inside -= 1
+        self.visits.discard(visit)
 
-    def _recognised(self, scope: Scope, keys: KeyFile) -> Allowance:
+    def _recognised(self, scope: Scope, keys: Keys) -> Allowance:
         kind, _, text = header(scope, b"authorization").decode("latin-1").partition(" ")
         if kind.lower() != "bearer" or not text.strip():
             raise InvalidApiKey("There is no key.", fix="Send the header 'Authorization: Bearer KEY'.")
         try:
             key = keys.recognise(text.strip())
-        except sqlite3.Error as error:
+        except Gone as error:
             raise Unavailable(
-                "The key file cannot be read.", fix="Ask again later, or tell the operator."
+                "The keys cannot be read just now.", fix="Ask again later, or tell the operator."
             ) from error
         if key is None:
             raise InvalidApiKey("The key is not known here.", fix="Check it, or ask the operator for one.")
         allowance = self._allowances.get(key.id)
-        if allowance is None:
-            allowance = self._allowances[key.id] = Allowance(key, keys)
+        if allowance is None or allowance.key is not key:  # new, or changed
+            allowance = self._allowances[key.id] = self._limiter.of(key)
         if key.expired(time.time()):
             raise InvalidApiKey(f"The key '{key.name}' has expired.", fix="Ask the operator for a new one.")
         return allowance
@@ -85,7 +90,11 @@ class Door:
 
 def header(scope: Scope, name: bytes) -> bytes:
     """The first header of that name; empty where there is none."""
-    return next((value for sent, value in scope["headers"] if sent == name), b"")
+    found: bytes
+    for sent, found in scope["headers"]:
+        if sent == name:
+            return found
+    return b""
 
 
 def _check_scope(key: Key, wanted: str) -> None:

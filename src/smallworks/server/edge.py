@@ -5,8 +5,10 @@ Knows no route. Plain ASGI, because every request pays for it.
 
 from __future__ import annotations
 
+import random
 import re
 import secrets
+from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,15 +20,21 @@ from smallworks.server.meters import Meters
 from smallworks.server.rules import Rules
 from smallworks.server.shapes import MAX_BODY
 from smallworks.server.visit import Visit
+from smallworks.server.witness import Witness
 
+IDS = random.Random(secrets.randbits(256))
+"""Ids of requests are no secrets: the system's own randomness costs ten times as much."""
 REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
 
 
 class Edge:
     """`scope["visit"]` is there for everything further in."""
 
-    def __init__(self, app: ASGIApp, *, door: Door, meters: Meters, rules: Rules) -> None:
+    def __init__(
+        self, app: ASGIApp, *, door: Door, meters: Meters, rules: Rules, witnesses: Sequence[Witness] = ()
+    ) -> None:
         self.app, self.door, self.meters, self.rules = app, door, meters, rules
+        self.witnesses = witnesses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,10 +67,12 @@ class Edge:
         finally:
             self.door.leave(visit)
             self.meters.visited(scope, visit)
+            for witness in self.witnesses:
+                witness(scope, visit)
 
     async def _serve(self, scope: Scope, visit: Visit, listen: Receive, tell: Send) -> None:
         try:
-            self.door.enter(scope, visit)
+            await self.door.enter(scope, visit)
         except SmallworksError as error:
             await failures.answer(scope, error)(scope, listen, tell)
             return
@@ -75,7 +85,7 @@ class Edge:
 def _request_id(scope: Scope) -> bytes:
     """The client's own id where it sent a plain one, so that its log and ours meet."""
     sent = header(scope, b"x-request-id")
-    return sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(16).encode()
+    return sent if REQUEST_ID.fullmatch(sent) else b"%032x" % IDS.getrandbits(128)
 
 
 def _content_length(scope: Scope) -> int:

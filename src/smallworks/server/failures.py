@@ -8,18 +8,17 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from smallworks.errors import RequestError, SmallworksError
+from smallworks.errors import RequestError, SmallworksError, UpstreamError
 from smallworks.server.reply import reply
-from smallworks.server.shapes import MAX_BODY
+from smallworks.server.shapes import MAX_BODY, WrongShape
 
 LOG = logging.getLogger("smallworks.server")
 TYPES = {429: "rate_limit_error", 404: "not_found_error"}
@@ -35,9 +34,19 @@ class ModelNotFound(RequestError):
 class BadField(RequestError):
     """A field of the request that cannot be taken; `param` is its name."""
 
-    def __init__(self, what: str, *, fix: str, param: str) -> None:
+    def __init__(self, what: str, *, fix: str, param: str | None) -> None:
         super().__init__(what, fix=fix)
         self.param = param
+
+
+class BadJson(RequestError):
+    """A body that is no JSON."""
+
+
+class UnsupportedMediaType(RequestError):
+    """A body that does not say that it is JSON."""
+
+    status = 415
 
 
 class InvalidApiKey(RequestError):
@@ -53,9 +62,13 @@ class Forbidden(RequestError):
 
 
 class Unavailable(SmallworksError):
-    """The engine is ending: ask again later, or another replica."""
+    """The engine is ending, or a store is gone: ask again later, or another replica."""
 
     status = 503
+
+    def __init__(self, what: str, *, fix: str, seconds: float = 1.0) -> None:
+        super().__init__(what, fix=fix)
+        self.seconds = max(1, math.ceil(seconds))
 
 
 class DeadlineExceeded(SmallworksError):
@@ -86,8 +99,53 @@ class InsufficientQuota(Later):
     """A key has used up its month."""
 
 
+class NotLoaded(Later):
+    """A bundle that cannot be brought into memory just now."""
+
+    status = 503
+
+
 class Draining(Later):
     """The server is ending: another replica, or this one when it is back."""
+
+    status = 503
+
+
+class UpstreamRefused(RequestError):
+    """A server behind this one cannot take the request, and said why."""
+
+    def __init__(self, what: str, *, fix: str, status: int, code: str = "", param: str | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.status, self.param = status, param
+        self._code = code
+
+    @property
+    def code(self) -> str:
+        return self._code or super().code
+
+
+class UpstreamDown(UpstreamError):
+    """It cannot be reached, broke off, or says that it failed."""
+
+
+class UpstreamSlow(UpstreamError):
+    status = 504
+
+
+class UpstreamGarbage(UpstreamError):
+    """What it says is no answer."""
+
+
+class UpstreamDenied(UpstreamError):
+    """It does not take our key."""
+
+
+class UpstreamBusy(Later):
+    """It takes no more for now, and so do all the others."""
+
+
+class NoUpstream(Later):
+    """All of them are left alone for now, because they failed or asked for a pause."""
 
     status = 503
 
@@ -96,11 +154,12 @@ class ClientGone(Exception):
     """The client hung up; nobody reads the answer."""
 
 
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(SmallworksError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientGone, _gone)
+async def handled(request: Request, error: Exception) -> Response:
+    """As HANDLERS would. Raises what none of them takes."""
+    for kind, handler in HANDLERS.items():
+        if isinstance(error, kind):
+            return await handler(request, error)
+    raise error
 
 
 def payload(error: Exception) -> dict[str, Any]:
@@ -141,17 +200,8 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    kind = request.headers.get("content-type", "")
-    if "json" not in kind:
-        message = f"The content type is '{kind}', not JSON. Send the header 'content-type: application/json'."
-        return _reply(request.scope, _payload(message, 415, "unsupported_media_type"), 415)
-    problems = error.errors()
-    if problems[0]["type"] == "json_invalid":
-        position, reason = problems[0]["loc"][-1], problems[0]["ctx"]["error"]
-        message = f"The body is not valid JSON at byte {position}: {reason}."
-        return _reply(request.scope, _payload(message, 400, "bad_json"), 400)
-    param, message = _explain(problems)
+    assert isinstance(error, WrongShape)
+    param, message = _explain(error.problems)
     return _reply(request.scope, _payload(message, 400, "bad_field", param), 400)
 
 
@@ -161,11 +211,10 @@ async def _http(request: Request, error: Exception) -> Response:
         return too_large(request.scope)
     path, method = request.url.path, request.method
     messages = {
-        400: "The body could not be read as JSON. Mend it and send it again.",
         404: f"There is no '{path}' here. GET /openapi.json lists every route.",
         405: f"'{path}' does not take {method}. GET /openapi.json lists every route.",
     }
-    codes = {400: "bad_json", 404: "route_not_found", 405: "method_not_allowed"}
+    codes = {404: "route_not_found", 405: "method_not_allowed"}
     status = error.status_code
     message = messages.get(status, str(error.detail))
     body = _payload(message, status, codes.get(status, "http_error"))
@@ -175,6 +224,14 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _gone(request: Request, error: Exception) -> Response:
     request.scope["visit"].error = "client_gone"
     return Response(status_code=499)
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    SmallworksError: _ours,
+    WrongShape: _invalid,
+    HTTPException: _http,
+    ClientGone: _gone,
+}
 
 
 def _explain(problems: Sequence[Any]) -> tuple[str | None, str]:
@@ -187,7 +244,7 @@ def _explain(problems: Sequence[Any]) -> tuple[str | None, str]:
 
 def _place(location: Sequence[str | int]) -> str:
     parts: list[str] = []
-    for part in location[1:]:
+    for part in location:
         if isinstance(part, str) and (part in BRANCHES or "[" in part or part[:1].isupper()):
             break
         parts.append(str(part))
@@ -202,7 +259,7 @@ def _reply(
 
 
 def _headers(error: Exception) -> dict[str, str] | None:
-    if isinstance(error, Later):
+    if isinstance(error, Later | Unavailable):
         return {"retry-after": str(error.seconds)}
     return {"www-authenticate": "Bearer"} if isinstance(error, InvalidApiKey) else None
 

@@ -1,72 +1,65 @@
-"""The keys of a server in one SQLite file: made, listed, revoked, recognised, and what each has spent.
+"""The keys of a server: made, listed, changed, rotated, revoked, recognised, and who did what to them when.
 
-A key is 256 random bits behind an id. The file holds its SHA-256 and never the key. A slow, salted hash
+A key is 256 random bits behind an id. The database holds its SHA-256 and never the key. A slow, salted hash
 protects passwords, which can be guessed from a dictionary; there is none of random bits, and 150 ms of
 argon2 in every request would only help an attacker to keep the server busy. The id is hashed along, so
-that no two rows can hold the same hash. Knows no HTTP.
+that no two rows can hold the same hash. A rotated key goes on under the account of the first, so that
+limits and budgets are not doubled. Knows no HTTP.
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import hmac
 import json
+import platform
 import re
 import secrets
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from threading import Event, Lock, Thread
+from typing import Any, Self
 
-from smallworks.errors import UserError, nearest
-from smallworks.files import unwritable
+from smallworks import settings
+from smallworks.errors import DiskError, UserError, nearest
+from smallworks.server.database import Clash, Database, Postgres, Query, Sqlite
+from smallworks.server.limits.ledger import Gone
 
 SCOPES = ("answers", "metrics")
 """What a key may open: everything that answers, or /metrics."""
-VERSION = 1
-SCHEMA = """
-CREATE TABLE keys (
-  id TEXT PRIMARY KEY, name TEXT NOT NULL, hash BLOB NOT NULL, scopes TEXT NOT NULL, models TEXT NOT NULL,
-  created INTEGER NOT NULL, expires INTEGER, revoked INTEGER,
-  requests_per_minute INTEGER, tokens_per_minute INTEGER, at_once INTEGER, monthly_tokens INTEGER
-);
-CREATE UNIQUE INDEX one_key_of_a_name ON keys (name) WHERE revoked IS NULL;
-CREATE TABLE spent (
-  key TEXT NOT NULL REFERENCES keys (id), month TEXT NOT NULL, tokens INTEGER NOT NULL,
-  PRIMARY KEY (key, month)
-) WITHOUT ROWID;
-"""
-RESERVE = """
-INSERT INTO spent (key, month, tokens) SELECT :key, :month, :tokens WHERE :tokens <= :most
-ON CONFLICT (key, month) DO UPDATE SET tokens = tokens + :tokens WHERE tokens + :tokens <= :most
-"""
-GIVE_BACK = "UPDATE spent SET tokens = tokens - :tokens WHERE key = :key AND month = :month"
 WRITTEN = re.compile(r"sw-([0-9a-f]{8})-[\w-]{43}")
 FRESH_SECONDS = 1.0
-"""How long a revoked key may still be taken for a live one: the file is looked at so often."""
-PATIENCE_SECONDS = 2.0
-"""How long a write waits for another process that holds the file."""
+"""How long a revoked key may still be taken for a live one: the database is looked at so often."""
+STALE_SECONDS = 5.0
+"""How long a server that cannot look goes by what it knew."""
+TOLD = "INSERT INTO history (at, who, what, key, name, detail) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What a key may do. An empty `models` is all of them; a limit that is None is none. Times are Unix."""
+    """What a key may do. An empty `models` is all of them; a limit that is None is none. Times are Unix.
+
+    `account` is what limits and spending are counted by. `replaced` is when another key took its place.
+    """
 
     id: str
     name: str
+    account: str = ""
     scopes: tuple[str, ...] = ("answers",)
     models: tuple[str, ...] = ()
     created: int = 0
     expires: int | None = None
+    replaced: int | None = None
     revoked: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     at_once: int | None = None
     monthly_tokens: int | None = None
+    monthly_micros: int | None = None
     hash: bytes = field(default=b"", repr=False)
 
     def may_use(self, names: Iterable[str]) -> bool:
@@ -76,124 +69,204 @@ class Key:
         return self.expires is not None and now >= self.expires
 
 
-class KeyFile:
-    """Safe to share between threads, and the file between processes. Close it, or use it as a context."""
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    """What somebody did to a key."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Raises UserError for a file that is not there (unless `create`), or not ours."""
-        if not create and not path.is_file():
-            raise UserError(
-                f"No key file at '{path}'.", fix=f"Make one: smallworks keys add NAME --file {path}"
-            )
-        self.path = path
+    at: int
+    who: str
+    what: str
+    key: str
+    name: str
+    detail: str
+
+
+COLUMNS = tuple(column.name for column in fields(Key))
+
+
+class Keys:
+    """Safe to share between threads, and the database between processes. Close it, or use it as a context."""
+
+    def __init__(self, database: Database, *, stale: float | None = STALE_SECONDS) -> None:
+        self.database = database
         self._lock = Lock()
         self._keys: dict[str, Key] = {}
         self._seen, self._looked = -1, -FRESH_SECONDS
-        self._file = _open(path)
+        self._stale = stale
+        self._end = Event()
+        self._looking = False
 
     def add(self, name: str, **allowed: Any) -> tuple[Key, str]:
         """A new key, and its text, which is told this once. `allowed` are fields of Key.
 
         Raises UserError when a live key has that name.
         """
-        key_id = secrets.token_hex(4)
-        text = f"sw-{key_id}-{secrets.token_urlsafe(32)}"
-        key = Key(id=key_id, name=name, created=int(time.time()), hash=_hash(text), **allowed)
-        row = {**vars(key), "scopes": json.dumps(key.scopes), "models": json.dumps(key.models)}
-        columns = ", ".join(row)
-        values = ", ".join(f":{column}" for column in row)
-        with self._writing():
-            try:
-                self._file.execute(f"INSERT INTO keys ({columns}) VALUES ({values})", row)
-            except sqlite3.IntegrityError as error:
-                raise UserError(
-                    f"There is a key named '{name}' already.",
-                    fix=f"Choose another name, or first: smallworks keys revoke {name}",
-                ) from error
+        key, text = _made(name, **allowed)
+        try:
+            self._write("add", key, _detail(key), _inserted(key))
+        except Clash as error:
+            raise UserError(
+                f"There is a key named '{name}' already.",
+                fix=f"Choose another name, or first: smallworks keys revoke {name}",
+            ) from error
         return key, text
 
     def all(self) -> list[Key]:
-        """Every key that ever was, the oldest first."""
-        rows = self._file.execute("SELECT * FROM keys ORDER BY created, rowid")
+        """Every key that ever was, the oldest first. Raises Gone."""
+        rows = self.database.read(
+            f"SELECT {', '.join(COLUMNS)} FROM keys ORDER BY created, {self.database.order}"
+        )
         return [_key(row) for row in rows]
 
+    def change(self, name: str, **allowed: Any) -> Key:
+        """Other limits, scopes or models for a live key, from the next second on. Raises UserError."""
+        found = self._found(name)[-1]
+        changed = Key(**{**vars(found), **allowed})
+        columns = ", ".join(f"{column} = ?" for column in allowed)
+        row = _stored(changed)
+        values = [row[column] for column in allowed]
+        told = ", ".join(f"{what} {getattr(found, what)} → {value}" for what, value in allowed.items())
+        self._write("change", found, told, (f"UPDATE keys SET {columns} WHERE id = ?", [*values, found.id]))
+        return changed
+
+    def rotate(self, name: str, overlap: float) -> tuple[Key, str]:
+        """A new key in the place of the live one of that name, which ends after `overlap` seconds.
+
+        Both count on one account until then. Raises UserError where there is none.
+        """
+        old = self._found(name)[-1]
+        now = int(time.time())
+        ends = min(now + int(overlap), old.expires or now + int(overlap))
+        kept = {column: getattr(old, column) for column in COLUMNS}
+        for column in ("id", "name", "hash", "created"):
+            del kept[column]
+        new, text = _made(old.name, **{**kept, "account": old.account})
+        end: Query = ("UPDATE keys SET replaced = ?, expires = ? WHERE id = ?", (now, ends, old.id))
+        self._write("rotate", new, f"in place of {old.id}, which ends {_when(ends)}", end, _inserted(new))
+        return new, text
+
     def revoke(self, name: str) -> Key:
-        """End the live key of that name (or id) for good. Raises UserError where there is none."""
-        live = [key for key in self.all() if key.revoked is None]
-        found = next((key for key in live if name in (key.name, key.id)), None)
-        if found is None:
-            names = ", ".join(key.name for key in live) or "none"
-            raise UserError(f"There is no live key '{name}'.", fix=f"Live keys: {names}.")
-        with self._writing():
-            self._file.execute("UPDATE keys SET revoked = ? WHERE id = ?", (int(time.time()), found.id))
-        return found
+        """End the live keys of that name, or the one of that id, for good. Raises UserError for none."""
+        now, found = int(time.time()), self._found(name)
+        ends: list[Query] = [("UPDATE keys SET revoked = ? WHERE id = ?", (now, key.id)) for key in found]
+        self._write("revoke", found[-1], " ".join(key.id for key in found), *ends)
+        return found[-1]
+
+    def history(self) -> list[Deed]:
+        """What was done, the oldest first. Raises Gone."""
+        rows = self.database.read("SELECT at, who, what, key, name, detail FROM history ORDER BY number")
+        return [
+            Deed(at=row[0], who=row[1], what=row[2], key=row[3], name=row[4], detail=row[5]) for row in rows
+        ]
 
     def recognise(self, text: str) -> Key | None:
         """The live key of this text, expired or not; compared in constant time, a stranger's id too.
 
-        Raises sqlite3.Error when the file cannot be read.
+        Raises Gone when the database cannot be read.
         """
         found = WRITTEN.fullmatch(text)
         key = self._live().get(found[1]) if found else None
         same = hmac.compare_digest(_hash(text), key.hash if key else bytes(32))
         return key if same else None
 
-    def reserve(self, key: Key, month: str, tokens: int) -> bool:
-        """Charge `tokens` to the month's budget beforehand; False where they are not left.
-
-        One statement, so that any number of threads and processes cannot overspend. Whoever dies before
-        `give_back` has paid in full. Raises sqlite3.Error when the file cannot be written.
-        """
-        row = {"key": key.id, "month": month, "tokens": tokens, "most": key.monthly_tokens}
-        with self._lock:
-            return self._file.execute(RESERVE, row).rowcount == 1
-
-    def give_back(self, key: Key, month: str, tokens: int) -> None:
-        """What of a reservation was not used. Raises sqlite3.Error when the file cannot be written."""
-        with self._lock:
-            self._file.execute(GIVE_BACK, {"key": key.id, "month": month, "tokens": tokens})
-
-    def spent(self, key: Key, month: str) -> int:
-        """Tokens of the month, those reserved for answers under way among them."""
-        with self._lock:
-            row = self._file.execute(
-                "SELECT tokens FROM spent WHERE key = ? AND month = ?", (key.id, month)
-            ).fetchone()
-        return row["tokens"] if row else 0
+    def look_ahead(self) -> None:
+        """From now on a thread looks at the database, and `recognise` waits for nothing. Raises Gone."""
+        self._look()
+        self._looking = True
+        Thread(target=self._look_on, name="keys", daemon=True).start()
 
     def close(self) -> None:
-        self._file.close()
+        self._end.set()
+        self.database.close()
 
-    def __enter__(self) -> KeyFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _live(self) -> dict[str, Key]:
-        """Keys that are not revoked, read again where another process changed the file."""
-        now = time.monotonic()
-        if now - self._looked >= FRESH_SECONDS:
-            with self._lock:
-                version = self._file.execute("PRAGMA data_version").fetchone()[0]
-                if version != self._seen:
-                    self._keys = {key.id: key for key in self.all() if key.revoked is None}
-                self._seen, self._looked = version, now
+        """Keys that are not revoked, read again where somebody changed one."""
+        age = time.monotonic() - self._looked
+        if not self._looking and age >= FRESH_SECONDS:
+            self._look()
+        elif self._looking and self._stale is not None and age > self._stale:
+            raise Gone("the keys could not be read of late")
         return self._keys
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _look(self) -> None:
+        number = self.database.read("SELECT max(number) FROM history")[0][0] or 0
+        with self._lock:
+            if number != self._seen:
+                self._keys = {key.id: key for key in self._unrevoked()}
+            self._seen, self._looked = number, time.monotonic()
+
+    def _look_on(self) -> None:
+        while not self._end.wait(FRESH_SECONDS):
+            try:
+                self._look()
+            except Gone:
+                continue
+
+    def _unrevoked(self) -> list[Key]:
+        return [key for key in self.all() if key.revoked is None]
+
+    def _found(self, name: str) -> list[Key]:
+        """The live keys of that name, the newest last, or the one of that id."""
+        now = time.time()
+        live = [key for key in self._unrevoked() if not (key.replaced and key.expired(now))]
+        found = [key for key in live if key.name == name] or [key for key in live if key.id == name]
+        if not found:
+            names = ", ".join(dict.fromkeys(key.name for key in live)) or "none"
+            raise UserError(f"There is no live key '{name}'.", fix=f"Live keys: {names}.")
+        return sorted(found, key=lambda key: key.replaced is None)
+
+    def _write(self, what: str, key: Key, detail: str, *queries: Query) -> None:
+        """With who did it, as far as this machine knows."""
+        who = f"{_user()}@{platform.node()}"
+        told: Query = (TOLD, (int(time.time()), who, what, key.id, key.name, detail))
         try:
-            with self._lock:
-                yield
-        except sqlite3.OperationalError as error:
-            raise unwritable(self.path, OSError(0, str(error))) from error
-        self._seen, self._looked = -1, -FRESH_SECONDS
+            with self.database.transaction() as send:
+                send([*queries, told])
+        except Gone as error:
+            raise DiskError(
+                f"Could not write {error}.", fix="Free space or wait for whoever holds it, and run it again."
+            ) from error
+        if self._looking:
+            with suppress(Gone):  # it is written; the thread will see it
+                self._look()
+        else:
+            self._seen, self._looked = -1, -FRESH_SECONDS
 
 
-def this_month() -> str:
-    """The month that a budget counts by, in UTC: '2026-11'."""
-    return time.strftime("%Y-%m", time.gmtime())
+class KeyFile(Keys):
+    """In an SQLite file."""
+
+    def __init__(self, path: Path, *, create: bool = False, stale: float | None = STALE_SECONDS) -> None:
+        """Raises UserError for a file that is not there (unless `create`), or not ours."""
+        super().__init__(Sqlite(path, create=create), stale=stale)
+        self.path = path
+
+
+def open_keys(file: Path | None, variable: str | None, *, patient: bool = False) -> Keys:
+    """Those of the file, or of the PostgreSQL whose address is in the variable.
+
+    A `patient` server goes by the keys that it knew for as long as the database is gone. Raises UserError
+    for a file or a database that is not there.
+    """
+    stale = None if patient else STALE_SECONDS
+    if variable is None:
+        assert file is not None, "one of the two is named"
+        keys: Keys = KeyFile(file, stale=stale)
+    else:
+        keys = Keys(Postgres(settings.secret(variable)), stale=stale)
+    try:
+        keys.look_ahead()
+    except Gone as error:
+        keys.close()
+        what = f"the address in {variable}" if variable else "that nobody holds the file"
+        raise UserError(f"The keys cannot be read: {error}.", fix=f"Check {what}.") from error
+    return keys
 
 
 def check_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
@@ -204,50 +277,46 @@ def check_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scopes))
 
 
+def _made(name: str, **allowed: Any) -> tuple[Key, str]:
+    key_id = secrets.token_hex(4)
+    text = f"sw-{key_id}-{secrets.token_urlsafe(32)}"
+    told = {"account": key_id, "created": int(time.time()), **allowed}
+    return Key(id=key_id, name=name, hash=_hash(text), **told), text
+
+
+def _inserted(key: Key) -> Query:
+    row = _stored(key)
+    places = ", ".join("?" for _ in COLUMNS)
+    return f"INSERT INTO keys ({', '.join(COLUMNS)}) VALUES ({places})", [row[column] for column in COLUMNS]
+
+
+def _stored(key: Key) -> dict[str, Any]:
+    """As its row says it."""
+    return {**vars(key), "scopes": json.dumps(key.scopes), "models": json.dumps(key.models)}
+
+
+def _key(row: Sequence[Any]) -> Key:
+    values = dict(zip(COLUMNS, row, strict=True))
+    scopes, models = tuple(json.loads(values.pop("scopes"))), tuple(json.loads(values.pop("models")))
+    return Key(**{**values, "hash": bytes(values["hash"])}, scopes=scopes, models=models)
+
+
+def _detail(key: Key) -> str:
+    """What a new key may do, for the history."""
+    limits = {name: value for name, value in vars(key).items() if "_" in name and value is not None}
+    return ", ".join([*key.scopes, *key.models, *(f"{name} {value}" for name, value in limits.items())])
+
+
 def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
-def _key(row: sqlite3.Row) -> Key:
-    values = dict(row)
-    scopes, models = tuple(json.loads(values.pop("scopes"))), tuple(json.loads(values.pop("models")))
-    return Key(scopes=scopes, models=models, **values)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """The file with its tables, readable by its owner alone; made where there is none."""
+def _user() -> str:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=PATIENCE_SECONDS)
-    file.row_factory = sqlite3.Row
-    try:
-        file.execute("PRAGMA journal_mode = WAL")
-        file.execute("PRAGMA synchronous = NORMAL")
-        _prepare(file, path)
-    except sqlite3.Error as error:
-        file.close()
-        raise UserError(
-            f"'{path}' cannot be used as a key file: {error}.", fix="Name another one, or restore it."
-        ) from error
-    return file
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
 
 
-def _prepare(file: sqlite3.Connection, path: Path) -> None:
-    file.execute("BEGIN IMMEDIATE")
-    version = file.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0 and file.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise sqlite3.DatabaseError("it holds the tables of another program")
-    if version == 0:
-        for statement in SCHEMA.split(";"):
-            file.execute(statement)
-        file.execute(f"PRAGMA user_version = {VERSION}")
-    file.execute("COMMIT")
-    if version > VERSION:
-        file.close()
-        raise UserError(
-            f"'{path}' was written by a newer Smallworks (its version is {version}, ours {VERSION}).",
-            fix="Update Smallworks, or name another key file.",
-        )
+def _when(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

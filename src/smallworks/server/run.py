@@ -1,33 +1,30 @@
-"""Running the application: the address, the port, the bundles, and a quiet end. Knows no route."""
+"""Running the application: the address, the port, who may reach it, and a quiet end. Knows no route."""
 
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import socket
+import ssl
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from threading import Thread
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
-from smallworks.bundle import open_bundle
-from smallworks.engines.opening import open_bundle as open_predictor
-from smallworks.engines.predictor import Predictor
-from smallworks.errors import BundleError, UserError
-from smallworks.evaluate.worker import replay
-from smallworks.server.app import create_app
-from smallworks.server.keys import KeyFile
-from smallworks.server.rules import Rules
+from smallworks.errors import UserError
+from smallworks.server.arrival import Arrival
+from smallworks.server.assembly import assembled
+from smallworks.server.config import Config
+from smallworks.server.log import configure
+from smallworks.server.tls import Certificate
+from smallworks.server.watch import hangup, watching
 
-PROOF_ROWS = 4
-"""Golden rows that an engine must answer as frozen before it serves."""
 DRAIN_SECONDS = 30
 """How long answers that have begun may go on after SIGTERM; new requests are refused meanwhile."""
 CUT_SECONDS = 2
@@ -39,76 +36,34 @@ def announce(url: str) -> None:
     sys.stderr.flush()
 
 
-def serve(
-    paths: Sequence[str | Path],
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    *,
-    keys: Path | None = None,
-    open: bool = False,
-    rules: Rules | None = None,
-    threads: int | None = None,
-    on_ready: Callable[[str], None] = announce,
-) -> None:
-    """Serve bundles until SIGINT or SIGTERM; answers that have begun are finished first.
+def serve(config: Config, *, on_ready: Callable[[str], None] = announce) -> None:
+    """Serve until SIGINT or SIGTERM; answers that have begun are finished first.
 
-    The first bundle is the default model. `port` 0 takes a free one. `keys` is the file of those that may
-    ask; `open` lets everybody who reaches the address. Raises UserError for an address that cannot be had
-    or would be open unasked, before any model is loaded, and BundleError for a bundle that does not verify.
+    The first bundle is the default model. Port 0 takes a free one. Raises UserError for an address that
+    cannot be had or would be open unasked, before any model is loaded, and BundleError for a bundle that
+    does not verify.
     """
-    if not paths:
+    if not (config.entries or config.upstream):
         raise UserError("No bundle to serve.", fix="Name one: smallworks serve BUNDLE")
-    local = _is_loopback(host)
-    _check_openness(host, local=local, keys=keys, open=open)
-    with listen(host, port) as listener, ExitStack() as stack:
-        file = stack.enter_context(KeyFile(keys)) if keys else None
-        loaded = [stack.enter_context(open_proven(path, threads)) for path in paths]
-        bundles = named(paths, loaded)
-        default = next(iter(bundles))
-        app = create_app(bundles, default=default, keys=file, rules=rules or Rules(), local=local)
-        _Server(app, on_ready).run([listener])
-
-
-def open_proven(path: str | Path, threads: int | None) -> Predictor:
-    """A bundle whose engine here agrees with its golden rows. Raises BundleError for one that does not."""
-    bundle = open_bundle(path)
-    predictor = open_predictor(bundle, threads=threads)
-    parity = None if bundle.manifest.remote else replay(bundle, predictor, most=PROOF_ROWS)
-    if parity is not None and not parity.holds:
-        predictor.close()
-        raise BundleError(
-            f"'{path}' does not answer here as it did when it was frozen: token ids equal on "
-            f"{parity.ids_equal} and answers on {parity.texts_equal} of {parity.rows} golden rows, a label "
-            f"probability off by up to {parity.worst:.3f} "
-            f"(allowed {parity.tolerance}).",
-            fix=f"See: smallworks verify {path}. Rebuild it, or serve another form.",
-        )
-    return predictor
-
-
-def named(paths: Sequence[str | Path], loaded: Sequence[Predictor]) -> dict[str, Predictor]:
-    """Bundles by folder name, and by task name too where only one bundle does that task."""
-    folders = [Path(path).expanduser().resolve().name for path in paths]
-    twice = next((name for name, count in Counter(folders).items() if count > 1), None)
-    if twice:
-        raise UserError(
-            f"Two bundles are called '{twice}', and a model needs a name of its own.",
-            fix="Rename one of the folders, or serve one of them.",
-        )
-    names = dict(zip(folders, loaded, strict=True))
-    tasks = Counter(predictor.manifest.task for predictor in names.values())
-    for predictor in list(names.values()):
-        if tasks[predictor.manifest.task] == 1:
-            names.setdefault(predictor.manifest.task, predictor)
-    return names
+    check_openness(config)
+    certificate = Certificate(config.tls) if config.tls else None
+    with listen(config.host, config.port) as listener, ExitStack() as stack:
+        app = assembled(config, stack, local=is_loopback(config.host))
+        looks = [*app.state.looks, *([certificate.look] if certificate else [])]
+        stack.enter_context(hangup(stack.enter_context(watching(looks))))
+        server = Server(app, on_ready, certificate.context if certificate else None)
+        configure(config.log.format)  # after uvicorn has set up its own
+        gc.freeze()  # what the start made stays: no collection need look at it again
+        gc.enable()
+        server.run([listener])
 
 
 @contextmanager
-def background(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def background(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """The application in a thread of this process; gives its address, and ends it on leaving."""
     ready: list[str] = []
     with listen(host, port) as listener:
-        server = _Server(app, ready.append)
+        server = Server(app, ready.append)
         thread = Thread(target=server.run, args=([listener],), name="server", daemon=True)
         thread.start()
         try:
@@ -152,40 +107,51 @@ def _no_port(host: str, port: int, error: Exception) -> UserError:
     return UserError(f"Cannot listen on {host}, port {port}: {error}.", fix="Choose another: --port 8000")
 
 
-def _check_openness(host: str, *, local: bool, keys: Path | None, open: bool) -> None:
-    if keys and open:
+def check_openness(config: Config) -> None:
+    """Raises UserError for an address that strangers reach unasked, or that shows them what others send."""
+    if config.asks and config.open:
         raise UserError(
-            f"'{keys}' says who may ask, and --open says everybody.",
+            f"'{config.keys or config.keys_env}' says who may ask, and --open says everybody.",
             fix="Leave out one of --keys and --open.",
         )
-    if not (local or keys or open):
+    if is_loopback(config.host):
+        return
+    if not (config.asks or config.open):
         raise UserError(
-            f"'{host}' can be reached from other machines, and no keys are asked for.",
+            f"'{config.host}' can be reached from other machines, and no keys are asked for.",
             fix="Ask for them: smallworks keys add NAME --file keys.sqlite, then --keys keys.sqlite. "
             "Or let everybody in: --open",
         )
+    if not (config.tls or config.plain):
+        raise UserError(
+            f"'{config.host}' can be reached from other machines, and what they send is not encrypted.",
+            fix="Encrypt it: --tls-cert CERT.pem --tls-key KEY.pem. "
+            "Or, where a proxy in front ends TLS or the network is your own: --plain",
+        )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn that says when it answers, drains on a signal, and returns instead of dying of it.
 
     While it drains it still listens, so that a new request gets a 503 and its reason, not a refused
     connection; a second signal ends it at once.
     """
 
-    def __init__(self, app: FastAPI, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: Starlette, on_ready: Callable[[str], None], context: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -193,9 +159,11 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                http=Arrival,
                 ws="none",
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=CUT_SECONDS,
+                ssl_context_factory=(lambda config, usual: context) if context else None,
             )
         )
         self._on_ready = on_ready
@@ -210,10 +178,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
-            self._on_ready(_url(listener))
+            self._on_ready(_url(listener, "https" if self.config.is_ssl else "http"))
 
     async def on_tick(self, counter: int) -> bool:
-        if self._until is not None and (not self._door.inside or time.monotonic() > self._until):
+        if self._until is not None and (not self._door.visits or time.monotonic() > self._until):
             return True
         return await super().on_tick(counter)
 

@@ -6,15 +6,19 @@ type. A field that would change the answer and cannot be honoured is refused in 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 MAX_BODY = 2**20
 """Bytes of a request's body; more is refused with 413."""
 MAX_TOKENS = 32768
 MAX_PROMPTS = 128
 MAX_ITEMS = 1024
+MAX_FIELDS = 1024
+MAX_DRAWS = 16
+MAX_TOOLS = 64
 
 
 def _whole(text: str) -> str:
@@ -26,12 +30,42 @@ def _whole(text: str) -> str:
     return text
 
 
+def _few(value: Any) -> Any:
+    """Refuses an object with too many keys before each is found wrong by itself: that takes seconds."""
+    if isinstance(value, dict) and len(value) > MAX_FIELDS:
+        raise ValueError(f"has {len(value)} keys, and at most {MAX_FIELDS} are taken")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_whole)]
+Item = Annotated[dict[str, Text], BeforeValidator(_few), Field(max_length=MAX_FIELDS)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
 class Shape(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+    # Built when a route is first asked: a server starts sooner, and most serve one or two routes.
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, defer_build=True)
+
+
+class WrongShape(Exception):
+    """`problems` are pydantic's, one for each field and each branch of a union."""
+
+    def __init__(self, problems: list[ErrorDetails]) -> None:
+        super().__init__()
+        self.problems = problems
+
+
+AnyShape = TypeVar("AnyShape", bound=Shape)
+
+
+def checked(shape: type[AnyShape], said: dict[str, Any]) -> AnyShape:
+    """The body as the shape. Raises WrongShape, which failures.py words."""
+    try:
+        return shape.model_validate(said)
+    except ValidationError as error:
+        raise WrongShape(error.errors(include_url=False, include_context=False)) from None
 
 
 class Drawing(Shape):
@@ -52,8 +86,10 @@ class Asking(Drawing):
     stop: Text | Annotated[list[Text], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: int | None = None
-    logit_bias: dict[str, float] | None = None
+    n: int | None = Field(None, ge=1, le=MAX_DRAWS)
+    logit_bias: Annotated[dict[str, Bias], BeforeValidator(_few), Field(max_length=MAX_FIELDS)] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -71,17 +107,59 @@ class TextPart(Shape):
     text: Text
 
 
+class CalledFunction(Shape):
+    name: ToolName
+    arguments: Text
+
+
+class ToolCall(Shape):
+    """A call that an assistant made in an earlier turn."""
+
+    id: Text
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class ChatMessage(Shape):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(fail_fast=True)] | None = None
+    tool_call_id: Text | None = None
 
     @property
     def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "".join(p.text for p in self.content)
+        if self.content is None or isinstance(self.content, str):
+            return self.content or ""
+        return "".join(part.text for part in self.content)
+
+
+class ToolFunction(Shape):
+    name: ToolName
+    description: Text | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Shape):
+    type: Literal["function"]
+    function: ToolFunction
+
+
+class NamedFunction(Shape):
+    name: ToolName
+
+
+class NamedTool(Shape):
+    type: Literal["function"]
+    function: NamedFunction
 
 
 class JsonSchema(Shape):
+    """`strict` changes nothing: every answer is held to the schema."""
+
+    name: Text | None = None
     schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
 
 
 class ResponseFormat(Shape):
@@ -90,13 +168,16 @@ class ResponseFormat(Shape):
 
 
 class ChatRequest(Asking):
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1)]
     max_completion_tokens: Tokens | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-    tools: list[Any] | None = None
+    tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
+    function_call: Any = None
 
 
 class CompletionRequest(Asking):
@@ -111,6 +192,24 @@ class CompletionRequest(Asking):
         return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
 
+class EmbeddingRequest(Shape):
+    model: Text | None = None
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1)
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class BatchRequest(Shape):
+    """Bodies of /v1/chat/completions; `model` is that of those which name none."""
+
+    model: Text | None = None
+    requests: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_PROMPTS)
+
+
 class GenerateRequest(Drawing):
     """As in the common FastAPI tutorial."""
 
@@ -122,9 +221,7 @@ class GenerateRequest(Drawing):
 class ClassifyRequest(Shape):
     model: Text | None = None
     input: (
-        Text
-        | dict[str, Text]
-        | Annotated[list[Text | dict[str, Text]], Field(min_length=1, max_length=MAX_ITEMS)]
+        Text | Item | Annotated[list[Text | Item], Field(fail_fast=True, min_length=1, max_length=MAX_ITEMS)]
     )
 
     @property

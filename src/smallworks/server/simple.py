@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smallworks.server import ask, meters
+from smallworks.engines.predictor import Predictor
+from smallworks.server import ask, exchange, meters
+from smallworks.server.ask import Work
+from smallworks.server.hosts import Form
 from smallworks.server.reply import reply
-from smallworks.server.room import Room
 from smallworks.server.shapes import ClassifyRequest, GenerateRequest
-from smallworks.server.wording import usage
-from smallworks.types import Answer
+from smallworks.server.wording import LabelsWording, OutputWording
 
 
 async def healthz(request: Request) -> Response:
@@ -30,31 +29,30 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.meters.text(), media_type=meters.CONTENT_TYPE)
 
 
-async def generate(request: Request, body: GenerateRequest) -> Response:
+async def openapi(request: Request) -> Response:
+    """What every route takes and gives."""
+    from smallworks.server.openapi import document  # few ask, and a server starts sooner without
+
+    return reply(document(keyed=request.app.state.door.keyed))
+
+
+async def generate(request: Request) -> Response:
     """`output` is the answer; a classification brings `probabilities` too."""
-    room: Room = request.app.state.room
-    _, served = room.find(request.scope["visit"], body.model)
-    (answer,) = await room.run(request, served, ask.from_generate(body, served.predictor))
-    extra = {} if answer.probabilities is None else {"probabilities": answer.probabilities}
-    return reply({"output": answer.text, **extra})
+    return await exchange.answer(request, GENERATE)
 
 
-async def classify(request: Request, body: ClassifyRequest) -> Response:
+async def classify(request: Request) -> Response:
     """Label and probabilities of each item; the items are scored as one batch."""
-    room: Room = request.app.state.room
-    name, served = room.find(request.scope["visit"], body.model)
-    answers = await room.run(request, served, ask.from_items(body.items, served.predictor))
-    data = [_labelled(index, answer) for index, answer in enumerate(answers)]
-    return reply({"object": "list", "model": name, "data": data, "usage": usage(answers)})
+    return await exchange.answer(request, CLASSIFY)
 
 
-def _labelled(index: int, answer: Answer) -> dict[str, Any]:
-    assert answer.probabilities is not None
-    return {
-        "index": index,
-        "label": answer.text,
-        "probability": answer.probabilities[answer.text],
-        "probabilities": answer.probabilities,
-        **({"stage": answer.stage} if answer.stage else {}),
-        **({"shortened": True} if answer.shortened else {}),
-    }
+def _items(body: ClassifyRequest, predictor: Predictor) -> Work:
+    return ask.from_items(body.items, predictor)
+
+
+GENERATE = Form(
+    path="/generate", shape=GenerateRequest, ask=ask.from_generate, wording=lambda body, name: OutputWording()
+)
+CLASSIFY = Form(
+    path="/classify", shape=ClassifyRequest, ask=_items, wording=lambda body, name: LabelsWording(name)
+)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from smallworks.server.allowance import Allowance
 from smallworks.server.failures import DeadlineExceeded
+
+CACHED = {
+    **{what: ((b"x-smallworks-cache", what.encode()),) for what in ("hit", "miss", "joined", "bypass")},
+    "near": ((b"x-smallworks-cache", b"hit"), (b"x-smallworks-cache-kind", b"semantic")),
+}
+"""The header that tells what the response cache did."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -24,6 +31,24 @@ class Visit:
     bundle: str = ""
     status: int = 0
     error: str = ""
+    cache: str = ""
+    """What the response cache did: hit, near (by likeness), miss, joined or bypass; empty without one."""
+    usage_for_cache: bool = False
+    """Whether the usage of a stream was asked for by the cache, not by the client."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    """Of the answers that were there when the visit ended."""
+    stage: str = ""
+    """Which stage of a cascade answered last."""
+    queued: float = 0.0
+    """Seconds in line."""
+    first: float = 0.0
+    """Seconds from the arrival to the first piece of a stream; 0 without one."""
+    findings: tuple[str, ...] = ()
+    """What guards found, by the names of their rules."""
+    content: dict[str, Any] | None = None
+    """What was said and answered, kept only where traces want it."""
 
     def left(self) -> float:
         """Seconds to the deadline, at least 0."""
@@ -40,10 +65,16 @@ class Visit:
             fix="Ask for fewer tokens, or again when there is less to do.",
         )
 
+    @property
+    def key(self) -> str | None:
+        """Whose turn it is by; None where no keys are asked for."""
+        return self.allowance.key.account if self.allowance else None
+
     def may_use(self, names: Iterable[str]) -> bool:
         return self.allowance is None or self.allowance.key.may_use(names)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What every answer to this visit carries besides its own headers."""
         limits = self.allowance.headers() if self.allowance else []
-        return [(b"x-request-id", self.id), *limits]
+        guards = [(b"x-smallworks-guards", ", ".join(self.findings).encode())] if self.findings else []
+        return [(b"x-request-id", self.id), *limits, *CACHED.get(self.cache, ()), *guards]

@@ -1,0 +1,107 @@
+"""What every request for an answer goes through, in order: read, its host found, guarded, answered, guarded.
+
+All of it is JSON in and JSON out, whoever answers: a bundle in the room, or a server behind this one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from smallworks.server import streaming
+from smallworks.server.content import Keeper
+from smallworks.server.door import header
+from smallworks.server.failures import BadField, BadJson, ClientGone, UnsupportedMediaType
+from smallworks.server.hosts import Events, Form, Host, Said
+from smallworks.server.reply import reply
+from smallworks.server.room import Room
+
+if TYPE_CHECKING:  # loaded only by a server that has them
+    from smallworks.server.cache.responses import Cached, ResponseCache
+    from smallworks.server.guards.passing import Guarding, Passing
+
+
+async def answer(request: Request, form: Form) -> Response:
+    """The response, whole or streamed. Raises what went wrong, for failures.py to word."""
+    said = await read(request)
+    if form.streams and said.get("stream") is True:
+        return streaming.EventStream(await events(request, form, said))
+    return reply(await whole(request, form, said))
+
+
+async def whole(request: Request, form: Form, said: Said) -> Said | bytes:
+    """The whole answer to what was read; a kept one as the bytes that go out."""
+    name, host, passing, keeping = await _begun(request, form, said)
+    told = await host.reply(request, form, name, said)
+    if keeping:
+        keeping.after(request.scope["visit"], told)
+    return await passing.leave(told) if passing else told
+
+
+async def events(request: Request, form: Form, said: Said) -> Events:
+    """The answer's events, once the first is there."""
+    name, host, passing, keeping = await _begun(request, form, said)
+    told = await host.stream(request, form, name, said)
+    told = keeping.events(request.scope["visit"], told) if keeping else told
+    return passing.stream(told) if passing else told
+
+
+async def _begun(
+    request: Request, form: Form, said: Said
+) -> tuple[str, Host | Cached, Passing | None, Keeper | None]:
+    """Who answers, by which name, behind the cache where there is one; the guards that `said` has passed and
+    its answer will, and who keeps what is told."""
+    state, visit = request.app.state, request.scope["visit"]
+    room: Room = state.room
+    name, host = room.find(visit, _model(said))
+    guarding: Guarding | None = state.guarding
+    passing = await guarding.enter(visit, form, host, said) if guarding else None
+    cache: ResponseCache | None = state.cache
+    keeper: Keeper | None = state.keeper
+    keeping = keeper if keeper and keeper.before(visit, form, said) else None
+    return name, cache.before(host) if cache else host, passing, keeping
+
+
+async def read(request: Request) -> Said:
+    """The body as a JSON object. Raises UnsupportedMediaType, BadJson or BadField."""
+    kind = header(request.scope, b"content-type").decode("latin-1")
+    if "json" not in kind:
+        raise UnsupportedMediaType(
+            f"The content type is '{kind}', not JSON.",
+            fix="Send the header 'content-type: application/json'.",
+        )
+    said = _parsed(await _body(request))
+    if not isinstance(said, dict):
+        raise BadField("'body': Input should be a JSON object.", fix="Send {…}.", param=None)
+    return said
+
+
+async def _body(request: Request) -> bytes:
+    """As Request.body, in a third of its time."""
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        what = f"The body is not valid JSON at byte {error.pos}: {error.msg}."
+        raise BadJson(what, fix="Mend it and send it again.") from error
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise BadJson("The body could not be read as JSON.", fix="Mend it and send it again.") from error
+
+
+def _model(said: Said) -> str | None:
+    """The name that was asked for; None where it is none, which the form's shape then says."""
+    name = said.get("model")
+    return name if isinstance(name, str) and name.isprintable() else None

@@ -1,0 +1,1 @@
+"""What keys may do and have done, counted exactly: in this process, an SQLite file, PostgreSQL or Redis."""

@@ -1,0 +1,86 @@
+"""What tokens cost, in exact whole micro-dollars: dollars per million tokens are micro-dollars per token.
+
+Prices keep six decimals, and an answer's cost is rounded up: nothing is free by rounding. Values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from smallworks.errors import UserError, nearest
+
+MILLION = 1_000_000
+MOST = MILLION
+"""Dollars per million tokens: a dollar a token is a slip of the pen."""
+BUDGET = 10**15
+"""Micro-dollars: a thousand million dollars."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Micro-dollars per million tokens of prompts and of answers."""
+
+    input: int = 0
+    output: int = 0
+
+    @classmethod
+    def of(cls, input: float, output: float) -> Price:
+        """From dollars per million tokens, as people write them. Raises UserError for what is no price."""
+        return cls(_whole("input", input), _whole("output", output))
+
+    def cost(self, tokens_in: int, tokens_out: int) -> int:
+        """Micro-dollars, rounded up."""
+        return -(-(tokens_in * self.input + tokens_out * self.output) // MILLION)
+
+    def most(self, tokens: int) -> int:
+        """Micro-dollars that `tokens` cost at most, however they divide into prompt and answer."""
+        return -(-tokens * max(self.input, self.output) // MILLION)
+
+
+FREE = Price()
+
+
+def listed(lineage: Mapping[str, Any]) -> Price:
+    """What a flagship's bundle says of the price of its server."""
+    found = [lineage.get(name) for name in ("input_price", "output_price")]
+    if not all(isinstance(price, int | float) for price in found):
+        return FREE
+    return Price.of(float(found[0] or 0), float(found[1] or 0))
+
+
+def check_priced(priced: Iterable[str], known: Iterable[str]) -> None:
+    """Raises UserError for a price of nothing that is served: a budget of money would never be spent."""
+    known = set(known)
+    for name in priced:
+        if name not in known:
+            raise UserError(f"[prices.{name}] names no model that is served.", fix=nearest(name, known))
+
+
+def micros(dollars: str) -> int:
+    """Whole micro-dollars of an amount such as '12.50'. Raises UserError for one that is none."""
+    try:
+        amount = Decimal(dollars) * MILLION
+        exact = amount == int(amount)
+    except (ArithmeticError, ValueError):
+        exact = False
+    if not exact or not 1 <= amount <= BUDGET:
+        raise UserError(f"'{dollars}' is no amount of dollars.", fix="Write it as 25 or 0.50.")
+    return int(amount)
+
+
+def dollars(micros: int) -> str:
+    """As people write it, to the last digit that counts, at least two: '12.50', '0.000375'."""
+    whole, part = divmod(abs(micros), MILLION)
+    digits = f"{part:06d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micros < 0 else ''}{whole:,}.{digits}"
+
+
+def _whole(name: str, dollars: float) -> int:
+    if not 0 <= dollars <= MOST:
+        raise UserError(
+            f"The {name} price {dollars} is no price.", fix="Give dollars per million tokens: 0.15, say."
+        )
+    return round(Decimal(str(dollars)) * MILLION)
