@@ -19,7 +19,7 @@ from smallworks.server.failures import InsufficientQuota, RateLimitExceeded, Una
 from smallworks.server.keys import Key
 from smallworks.server.limits.clerk import Clerk
 from smallworks.server.limits.ledger import Bucket, Entry, Gone, Granted, Hold, Knock, Limits, Refused, Settle
-from smallworks.server.limits.memory import Memory
+from smallworks.server.limits.memory import MemoryLimits
 from smallworks.server.prices import FREE, Price, dollars
 
 Header = tuple[bytes, bytes]
@@ -37,7 +37,7 @@ class Limiter:
     ) -> None:
         """`shared`: the clerk counts minutes and answers at once as well."""
         self.clerk, self.when_gone, self._shared = clerk, when_gone, shared
-        self.here = Memory(clock=time.monotonic)
+        self.here = MemoryLimits(clock=time.monotonic)
 
     def of(self, key: Key) -> Allowance:
         minute = Limits(key.requests_per_minute, key.tokens_per_minute, key.at_once)

@@ -40,7 +40,7 @@ def outputs(told: Said) -> tuple[str, ...]:
     return tuple(str(item.get("label", "")) for item in told.get("data", ()) if isinstance(item, dict))
 
 
-class Kept:
+class ContentEvents:
     """The events of a stream, its texts kept in passing. Implements hosts.Events."""
 
     def __init__(self, events: Events, content: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Keeper:
 
     def events(self, visit: Visit, events: Events) -> Events:
         assert visit.content is not None
-        return Kept(events, visit.content)
+        return ContentEvents(events, visit.content)
 
     def after(self, visit: Visit, told: Said | bytes) -> None:
         assert visit.content is not None

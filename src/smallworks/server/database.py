@@ -70,7 +70,7 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-class Sqlite:
+class SqliteDatabase:
     """The file with its tables, readable by its owner alone; made where there is none."""
 
     clock = "unixclock()"
@@ -120,8 +120,8 @@ class Sqlite:
     def listed(self, texts: Sequence[str]) -> str:
         return json.dumps(list(texts))
 
-    def again(self) -> Sqlite:
-        return Sqlite(Path(self.where))
+    def again(self) -> SqliteDatabase:
+        return SqliteDatabase(Path(self.where))
 
     def interrupt(self) -> None:
         """Waiting for another process has its own end."""
@@ -153,7 +153,7 @@ class Sqlite:
             raise _unusable(self.where, error) from error
 
 
-class Postgres:
+class PostgresDatabase:
     """One connection, made when it is first needed and again when it broke."""
 
     clock = "extract(epoch FROM clock_timestamp())::float8"
@@ -190,8 +190,8 @@ class Postgres:
     def listed(self, texts: Sequence[str]) -> list[str]:
         return list(texts)
 
-    def again(self) -> Postgres:
-        return Postgres(self._url, patience=self._patience)
+    def again(self) -> PostgresDatabase:
+        return PostgresDatabase(self._url, patience=self._patience)
 
     def interrupt(self) -> None:
         """Cut the connection: whoever reads from it learns at once that it is gone."""

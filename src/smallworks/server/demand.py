@@ -23,7 +23,7 @@ from smallworks.errors import SmallworksError
 from smallworks.server.described import Described
 from smallworks.server.failures import Busy, NotLoaded
 from smallworks.server.hosts import Events, Form, Host, Said
-from smallworks.server.memory import Memory
+from smallworks.server.memory import MemoryBudget
 from smallworks.server.meters import Meters
 from smallworks.server.prices import Price, listed
 from smallworks.server.rules import Rules
@@ -69,7 +69,7 @@ class OnDemand(Described):
         unloaded: Unloaded,
         make: Callable[[Predictor], Answers],
         *,
-        memory: Memory,
+        memory: MemoryBudget,
         rules: Rules,
         meters: Meters,
     ) -> None:

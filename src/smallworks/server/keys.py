@@ -26,7 +26,7 @@ from typing import Any, Self
 
 from smallworks import settings
 from smallworks.errors import DiskError, UserError, nearest
-from smallworks.server.database import Clash, Database, Postgres, Query, Sqlite
+from smallworks.server.database import Clash, Database, PostgresDatabase, Query, SqliteDatabase
 from smallworks.server.limits.ledger import Gone
 
 SCOPES = ("answers", "metrics")
@@ -244,7 +244,7 @@ class KeyFile(Keys):
 
     def __init__(self, path: Path, *, create: bool = False, stale: float | None = STALE_SECONDS) -> None:
         """Raises UserError for a file that is not there (unless `create`), or not ours."""
-        super().__init__(Sqlite(path, create=create), stale=stale)
+        super().__init__(SqliteDatabase(path, create=create), stale=stale)
         self.path = path
 
 
@@ -259,7 +259,7 @@ def open_keys(file: Path | None, variable: str | None, *, patient: bool = False)
         assert file is not None, "one of the two is named"
         keys: Keys = KeyFile(file, stale=stale)
     else:
-        keys = Keys(Postgres(settings.secret(variable)), stale=stale)
+        keys = Keys(PostgresDatabase(settings.secret(variable)), stale=stale)
     try:
         keys.look_ahead()
     except Gone as error:

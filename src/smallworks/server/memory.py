@@ -78,7 +78,7 @@ class Loads(Protocol):
         ...
 
 
-class Memory:
+class MemoryBudget:
     """`budget` is bytes of all bundles together; None: what the machine has."""
 
     def __init__(self, budget: int | None, meters: Meters) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
 from smallworks import __version__
+from smallworks.server.hosts import Said
 from smallworks.server.responses import ResponsesRequest
 from smallworks.server.shapes import (
     BatchRequest,
@@ -24,7 +24,6 @@ from smallworks.server.shapes import (
     Shape,
 )
 
-Said = dict[str, Any]
 AT = "#/components/schemas/"
 STATUSES = {
     400: "A field that is wrong or cannot be honoured; the message says what to send instead",

@@ -17,11 +17,11 @@ from smallworks.server import ask
 from smallworks.server.ask import Asks, Piece
 from smallworks.server.calling import Called
 from smallworks.server.failures import BadField
+from smallworks.server.hosts import Said
 from smallworks.server.shapes import MAX_TOOLS, ChatRequest, Drawing, Shape, Text, Tokens, checked
 from smallworks.server.wording import StreamWording, extra
 from smallworks.types import Answer
 
-Said = dict[str, Any]
 NAMES = {"messages": "input", "response_format": "text.format", "max_tokens": "max_output_tokens"}
 """What a field of the chat is called here."""
 

@@ -26,7 +26,7 @@ from smallworks.server.failures import ClientGone, ModelNotFound
 from smallworks.server.hosts import Events, Form, Host, Said, check_names
 from smallworks.server.line import Line
 from smallworks.server.measure import Measure
-from smallworks.server.memory import Memory
+from smallworks.server.memory import MemoryBudget
 from smallworks.server.meters import Meters
 from smallworks.server.passes import Labelling, Passes, rows_of
 from smallworks.server.prices import FREE, Price, listed
@@ -134,7 +134,7 @@ class Room:
     ) -> None:
         self.default = default
         self._rules, self._meters = rules, meters
-        self._memory = Memory(budget, meters)
+        self._memory = MemoryBudget(budget, meters)
         self.hosts: dict[str, Host] = {}
         self.changing = Lock()
         """Held by whoever replaces `hosts`: the thread that looks at releases, or an upstream's list."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Said = dict[str, Any]
+from smallworks.server.hosts import Said
 
 
 def wants_usage(said: Said) -> bool:

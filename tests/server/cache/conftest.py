@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from smallworks.server.cache.entry import Kept
 from smallworks.server.cache.meters import CacheMeters
-from smallworks.server.cache.redis import Redis
-from smallworks.server.cache.sqlite import Sqlite
-from smallworks.server.cache.store import Memory
+from smallworks.server.cache.redis import RedisStore
+from smallworks.server.cache.sqlite import SqliteStore
+from smallworks.server.cache.store import MemoryStore
 
 REDIS = "redis://127.0.0.1:6379/13"
 
@@ -61,11 +61,11 @@ def redis_prefix() -> Iterator[bytes]:
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
     """Makes the store inside the running loop, as the server does."""
     if request.param == "memory":
-        return lambda: Memory(100, 1_000_000, lambda count: None)
+        return lambda: MemoryStore(100, 1_000_000, lambda count: None)
     if request.param == "sqlite":
-        return lambda: Sqlite(tmp_path / "cache.sqlite", 100, 1_000_000, lambda count: None)
+        return lambda: SqliteStore(tmp_path / "cache.sqlite", 100, 1_000_000, lambda count: None)
     prefix = request.getfixturevalue("redis_prefix")
-    return lambda: Redis(REDIS, patience=2.0, prefix=prefix)
+    return lambda: RedisStore(REDIS, patience=2.0, prefix=prefix)
 
 
 @pytest.fixture(scope="session")

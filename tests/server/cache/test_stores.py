@@ -15,9 +15,9 @@ import pytest
 
 from smallworks.errors import UserError
 from smallworks.server.cache.entry import Foreign, Kept
-from smallworks.server.cache.redis import Redis
-from smallworks.server.cache.sqlite import Sqlite
-from smallworks.server.cache.store import OVERHEAD, Memory
+from smallworks.server.cache.redis import RedisStore
+from smallworks.server.cache.sqlite import SqliteStore
+from smallworks.server.cache.store import OVERHEAD, MemoryStore
 
 Make = Callable[..., Kept]
 Run = Callable[[Any], Any]
@@ -26,10 +26,10 @@ KILLED = """
 import asyncio, os, sys, time
 from pathlib import Path
 from smallworks.server.cache.entry import Kept
-from smallworks.server.cache.sqlite import Sqlite
+from smallworks.server.cache.sqlite import SqliteStore
 
 async def write():
-    store = Sqlite(Path(sys.argv[1]), 1000, 10**7, print)
+    store = SqliteStore(Path(sys.argv[1]), 1000, 10**7, print)
     for number in range(50):
         await store.put(number.to_bytes(32, "big"), Kept(b"{}", time.time() + 60))
     os._exit(9)
@@ -68,7 +68,7 @@ def test_many_at_once_are_not_mixed_up(make_store: Callable[[], Any], run: Run, 
 
 def test_memory_lets_the_least_recently_used_go(kept: Make) -> None:
     gone: list[int] = []
-    memory = Memory(3, 10**6, gone.append)
+    memory = MemoryStore(3, 10**6, gone.append)
     for key in KEYS[:3]:
         memory.hold(key, kept())
     memory.near(KEYS[0])
@@ -79,7 +79,7 @@ def test_memory_lets_the_least_recently_used_go(kept: Make) -> None:
 
 def test_memory_is_bounded_by_bytes(kept: Make) -> None:
     size = len(kept("x" * 600).body) + OVERHEAD
-    memory = Memory(1000, 5 * size, lambda count: None)
+    memory = MemoryStore(1000, 5 * size, lambda count: None)
     for key in KEYS[:20]:
         memory.hold(key, kept("x" * 600))
     assert (len(memory), memory.bytes) == (5, 5 * size)
@@ -89,7 +89,7 @@ def test_memory_is_bounded_by_bytes(kept: Make) -> None:
 
 
 def test_an_answer_that_would_push_out_all_others_is_not_kept(kept: Make) -> None:
-    memory = Memory(1000, 4000, lambda count: None)
+    memory = MemoryStore(1000, 4000, lambda count: None)
     memory.hold(KEYS[0], kept("x" * 1500))
     assert memory.near(KEYS[0]) is None
 
@@ -98,7 +98,7 @@ def test_a_file_is_bounded_by_entries_and_bytes(tmp_path: Path, run: Run, kept: 
     gone: list[int] = []
 
     async def work() -> None:
-        store = Sqlite(tmp_path / "cache.sqlite", 100, 50_000, gone.append)
+        store = SqliteStore(tmp_path / "cache.sqlite", 100, 50_000, gone.append)
         for key in KEYS:
             await store.put(key, kept("x" * 300))
         assert await store.get(KEYS[-1]) is not None
@@ -119,7 +119,7 @@ def test_a_file_outlives_a_server_that_was_killed(tmp_path: Path, run: Run) -> N
     assert done.returncode == 9, done.stderr
 
     async def work() -> list[Kept | None]:
-        store = Sqlite(path, 1000, 10**7, print)
+        store = SqliteStore(path, 1000, 10**7, print)
         found = [await store.get(key) for key in KEYS[:50]]
         await store.close()
         return found
@@ -131,7 +131,7 @@ def test_a_locked_file_is_an_error_soon_and_well_afterwards(tmp_path: Path, run:
     path = tmp_path / "cache.sqlite"
 
     async def work() -> None:
-        store = Sqlite(path, 100, 10**6, print, patience=0.05)
+        store = SqliteStore(path, 100, 10**6, print, patience=0.05)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(sqlite3.OperationalError):
@@ -150,7 +150,7 @@ def test_a_damaged_entry_of_a_file_is_foreign(tmp_path: Path, run: Run, kept: Ma
     path = tmp_path / "cache.sqlite"
 
     async def work() -> None:
-        store = Sqlite(path, 100, 10**6, print)
+        store = SqliteStore(path, 100, 10**6, print)
         await store.put(KEYS[0], kept())
         with sqlite3.connect(path) as file:
             file.execute("UPDATE kept SET entry = x'00ff'")
@@ -171,7 +171,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, conte
         path.write_bytes(content)
     before = path.read_bytes()
     with pytest.raises(UserError, match="is no response cache"):
-        Sqlite(path, 100, 10**6, print)
+        SqliteStore(path, 100, 10**6, print)
     assert path.read_bytes() == before
 
 
@@ -180,7 +180,7 @@ def test_two_servers_share_a_file(tmp_path: Path, run: Run, kept: Make) -> None:
 
     def fill(start: int) -> None:
         async def work() -> None:
-            store = Sqlite(path, 1000, 10**7, print, patience=5.0)
+            store = SqliteStore(path, 1000, 10**7, print, patience=5.0)
             for key in KEYS[start : start + 50]:
                 await store.put(key, kept())
             await store.close()
@@ -202,7 +202,7 @@ def test_redis_lets_entries_end_by_themselves(redis_prefix: bytes, run: Run, kep
     url = "redis://127.0.0.1:6379/13"
 
     async def work() -> None:
-        store = Redis(url, patience=2.0, prefix=redis_prefix)
+        store = RedisStore(url, patience=2.0, prefix=redis_prefix)
         await store.put(KEYS[0], kept(seconds=50))
         await store.put(KEYS[1], kept(seconds=-1))
         assert await store.get(KEYS[1]) is None
@@ -221,7 +221,7 @@ def test_a_foreign_value_in_redis_is_found(redis_prefix: bytes, run: Run) -> Non
         client.set(redis_prefix + KEYS[0], b"somebody else's")
 
     async def work() -> None:
-        store = Redis(url, patience=2.0, prefix=redis_prefix)
+        store = RedisStore(url, patience=2.0, prefix=redis_prefix)
         with pytest.raises(Foreign):
             await store.get(KEYS[0])
         await store.close()
@@ -231,7 +231,7 @@ def test_a_foreign_value_in_redis_is_found(redis_prefix: bytes, run: Run) -> Non
 
 def test_a_url_that_is_none_is_refused_without_being_shown() -> None:
     with pytest.raises(UserError) as caught:
-        Redis("http://user:secret@host")
+        RedisStore("http://user:secret@host")
     assert "secret" not in str(caught.value)
 
 
@@ -246,4 +246,4 @@ def test_the_file_is_its_owners_alone(tmp_path: Path, run: Callable[[Any], Any])
 
 
 async def _opened(path: Path) -> None:
-    await Sqlite(path, 10, 1000, lambda _: None).close()
+    await SqliteStore(path, 10, 1000, lambda _: None).close()

@@ -12,8 +12,8 @@ import pytest
 from smallworks.server.cache import tiers
 from smallworks.server.cache.entry import Foreign, Kept
 from smallworks.server.cache.meters import CacheMeters
-from smallworks.server.cache.redis import Redis
-from smallworks.server.cache.store import Memory
+from smallworks.server.cache.redis import RedisStore
+from smallworks.server.cache.store import MemoryStore
 from smallworks.server.cache.tiers import Tiers
 
 Run = Callable[[Any], Any]
@@ -45,7 +45,7 @@ class Broken:
 
 @pytest.fixture()
 def make(meters: CacheMeters) -> Callable[..., Tiers]:
-    return lambda store: Tiers(Memory(10, 10**6, meters.evicted), store, meters)
+    return lambda store: Tiers(MemoryStore(10, 10**6, meters.evicted), store, meters)
 
 
 @pytest.mark.parametrize("broken", [Broken(OSError("disk full")), Broken(hangs=True)])
@@ -160,7 +160,7 @@ def test_a_redis_that_is_gone_is_a_miss(
     make: Callable[..., Tiers], run: Run, counted: Callable[..., float], kept: Callable[..., Kept]
 ) -> None:
     async def work() -> None:
-        kept_in = make(Redis("redis://127.0.0.1:1/0", patience=0.05))
+        kept_in = make(RedisStore("redis://127.0.0.1:1/0", patience=0.05))
         assert await kept_in.far(KEY) is None
         kept_in.put(KEY, kept())
         assert kept_in.near(KEY) is not None

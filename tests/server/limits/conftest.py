@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from smallworks.server.database import Postgres, Sqlite
+from smallworks.server.database import PostgresDatabase, SqliteDatabase
 from smallworks.server.limits.ledger import Store
-from smallworks.server.limits.memory import Memory
-from smallworks.server.limits.redis import Redis
+from smallworks.server.limits.memory import MemoryLimits
+from smallworks.server.limits.redis import RedisLimits
 from smallworks.server.limits.tables import Tables
 
 REDIS = "redis://127.0.0.1:6379/9"
@@ -82,13 +82,13 @@ def open_store(
 
     def make(name: str, *, timed: bool = True) -> Store:
         if name == "memory":
-            store: Store = Memory(clock=clock, lease=30.0)
+            store: Store = MemoryLimits(clock=clock, lease=30.0)
         elif name == "redis":
             prefix = request.getfixturevalue("redis_prefix")
-            store = Redis(REDIS, prefix=prefix, clock=clock if timed else None)
+            store = RedisLimits(REDIS, prefix=prefix, clock=clock if timed else None)
         else:
             url = request.getfixturevalue("postgres_url") if name == "postgres" else ""
-            database: Any = Postgres(url) if url else Sqlite(tmp_path / "limits.sqlite")
+            database: Any = PostgresDatabase(url) if url else SqliteDatabase(tmp_path / "limits.sqlite")
             if timed:
                 clock.databases.append(database)
                 clock.forward(0)

@@ -13,12 +13,12 @@ import pytest
 from smallworks.server.limits import clerk as module
 from smallworks.server.limits.clerk import Clerk
 from smallworks.server.limits.ledger import Entry, Gone, Granted, Hold, Limits, Outcome, Renew, Settle, Usage
-from smallworks.server.limits.memory import Memory
+from smallworks.server.limits.memory import MemoryLimits
 
 BUDGET = Limits(monthly_tokens=100)
 
 
-class Weak(Memory):
+class Weak(MemoryLimits):
     """A store that fails, hangs, or forgets to say that it did it, as it is told."""
 
     def __init__(self) -> None:

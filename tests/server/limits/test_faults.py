@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from smallworks.server import KeyFile, background, create_app
-from smallworks.server.database import Postgres, Sqlite
+from smallworks.server.database import PostgresDatabase, SqliteDatabase
 from smallworks.server.keys import Keys
 from smallworks.server.limits.ledger import Gone, Granted, Hold, Knock, Limits, Refused, Store
 from smallworks.server.limits.section import LimitsConfig
@@ -117,7 +117,7 @@ def test_a_redis_that_is_killed_and_comes_back(
 def test_a_connection_to_postgres_that_is_cut_is_made_again(postgres_url: str) -> None:
     import psycopg
 
-    database = Postgres(postgres_url)
+    database = PostgresDatabase(postgres_url)
     store = Tables(database)
     assert isinstance(store.run([hold("a", monthly_tokens=100)])[0], Granted)
     assert database._open
@@ -134,7 +134,7 @@ def test_a_connection_to_postgres_that_is_cut_is_made_again(postgres_url: str) -
 def test_a_row_that_somebody_else_holds_is_waited_for_only_so_long(postgres_url: str) -> None:
     import psycopg
 
-    store = Tables(Postgres(postgres_url, patience=0.2))
+    store = Tables(PostgresDatabase(postgres_url, patience=0.2))
     store.run([Knock("held", Limits(requests=5))])
     with psycopg.connect(postgres_url) as other:
         other.execute("SELECT * FROM counts WHERE account = 'held' FOR UPDATE")
@@ -168,7 +168,7 @@ def test_a_locked_sqlite_file_is_told_and_does_not_stop_other_keys(
 
 
 def test_a_full_disk_refuses_and_charges_nothing(tmp_path: Path) -> None:
-    database = Sqlite(tmp_path / "limits.sqlite")
+    database = SqliteDatabase(tmp_path / "limits.sqlite")
     store = Tables(database)
     pages = database.read("PRAGMA page_count")[0][0]
     database.read(f"PRAGMA max_page_count = {pages}")
@@ -200,11 +200,11 @@ def test_a_server_whose_clock_runs_ahead_refills_nothing(
 def test_keys_in_postgres_are_shared_and_a_cut_connection_is_made_again(postgres_url: str) -> None:
     import psycopg
 
-    with Keys(Postgres(postgres_url)) as ours, Keys(Postgres(postgres_url)) as theirs:
+    with Keys(PostgresDatabase(postgres_url)) as ours, Keys(PostgresDatabase(postgres_url)) as theirs:
         key, text = ours.add("shared", monthly_tokens=5)
         theirs.look_ahead()
         assert theirs.recognise(text) == key
-        assert isinstance(theirs.database, Postgres) and theirs.database._open
+        assert isinstance(theirs.database, PostgresDatabase) and theirs.database._open
         with psycopg.connect(postgres_url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s)", (theirs.database._open.info.backend_pid,))
         ours.revoke("shared")

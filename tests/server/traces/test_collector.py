@@ -20,7 +20,7 @@ from smallworks.server import background, create_app, otel
 from smallworks.server import outbox as outboxes
 from smallworks.server.prices import FREE
 from smallworks.server.traces import Traces, collector
-from smallworks.server.traces.sqlite import Sqlite
+from smallworks.server.traces.sqlite import SqliteTraces
 from smallworks.server.traces.trace import Trace
 from smallworks.server.visit import Visit
 
@@ -220,7 +220,7 @@ def test_old_traces_that_cannot_be_deleted_lose_no_new_ones(
     def refuse(self: Any, **_: Any) -> int:
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr(Sqlite, "trim", refuse)
+    monkeypatch.setattr(SqliteTraces, "trim", refuse)
     written, lost = collected(file, 3)
     assert (written, lost) == (3, 0) and "could not be deleted (OperationalError)" in caplog.text
 
@@ -229,14 +229,14 @@ def test_old_traces_are_deleted_a_slice_at_a_time(file: Path, monkeypatch: pytes
     monkeypatch.setattr(collector, "SLICE", 2)
     monkeypatch.setattr(outboxes, "BATCH", 1)
     asked: list[int] = []
-    trim = Sqlite.trim
+    trim = SqliteTraces.trim
 
-    def noted(self: Sqlite, **limits: Any) -> int:
+    def noted(self: SqliteTraces, **limits: Any) -> int:
         asked.append(trim(self, **limits))
         return asked[-1]
 
-    monkeypatch.setattr(Sqlite, "trim", noted)
-    store = Sqlite(file)
+    monkeypatch.setattr(SqliteTraces, "trim", noted)
+    store = SqliteTraces(file)
     store.write([TRACE] * 5)  # at 0: far too old
     store.close()
     collected(file, 4)

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smallworks.errors import SmallworksError, UserError
-from smallworks.server.traces.postgres import Postgres
-from smallworks.server.traces.sqlite import Sqlite
+from smallworks.server.traces.postgres import PostgresTraces
+from smallworks.server.traces.sqlite import SqliteTraces
 from smallworks.server.traces.store import Store
 from smallworks.server.traces.trace import Trace
 
@@ -46,7 +46,7 @@ def trace(**more: Any) -> Trace:
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
-        made: Store = Sqlite(tmp_path / "traces.sqlite")
+        made: Store = SqliteTraces(tmp_path / "traces.sqlite")
         yield made
         made.close()
         return
@@ -56,7 +56,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     except psycopg.OperationalError:
         pytest.skip("no PostgreSQL on 127.0.0.1:5432")
     with admin:
-        made = Postgres(ADDRESS, schema=SCHEMA)
+        made = PostgresTraces(ADDRESS, schema=SCHEMA)
         yield made
         made.close()
         admin.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
@@ -91,12 +91,12 @@ def test_old_rows_and_more_than_enough_are_deleted(store: Store) -> None:
 
 def test_a_store_that_was_taken_away_comes_back(store: Store) -> None:
     store.write([trace()])
-    if isinstance(store, Sqlite):
+    if isinstance(store, SqliteTraces):
         store.path.unlink()
         store.write([trace(id="b")])
         assert [t.id for t in store.read()] == ["b"]
     else:
-        assert isinstance(store, Postgres) and store._open
+        assert isinstance(store, PostgresTraces) and store._open
         store._open.close()
         store.write([trace(id="b")])
         assert [t.id for t in store.read()] == ["a", "b"]
@@ -106,7 +106,7 @@ def test_a_locked_or_missing_place_fails_in_a_bounded_time_and_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smallworks.server.traces.sqlite.PATIENCE_SECONDS", 0.01)
-    store = Sqlite(tmp_path / "traces.sqlite")
+    store = SqliteTraces(tmp_path / "traces.sqlite")
     store.write([trace()])
     other = sqlite3.connect(tmp_path / "traces.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -118,21 +118,21 @@ def test_a_locked_or_missing_place_fails_in_a_bounded_time_and_recovers(
     assert store.count() == 2
     store.close()
     with pytest.raises(SmallworksError):
-        Sqlite(Path("/proc/none/traces.sqlite")).write([trace()])
+        SqliteTraces(Path("/proc/none/traces.sqlite")).write([trace()])
     with pytest.raises(Exception):  # noqa: B017  whatever psycopg raises
-        Postgres("postgresql://127.0.0.1:1/none").write([trace()])
+        PostgresTraces("postgresql://127.0.0.1:1/none").write([trace()])
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database " * 100)
     with pytest.raises(UserError, match="cannot hold traces"):
-        Sqlite(tmp_path / "text").count()
+        SqliteTraces(tmp_path / "text").count()
 
 
 def test_a_password_is_never_shown() -> None:
-    assert "secret" not in Postgres("postgresql://me:secret@host/db").where
+    assert "secret" not in PostgresTraces("postgresql://me:secret@host/db").where
     with pytest.raises(UserError) as caught:
-        Postgres("postgresql://me:secret@ho st:x y/db")
+        PostgresTraces("postgresql://me:secret@ho st:x y/db")
     assert "secret" not in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from smallworks.server.cache.entry import Kept
 from smallworks.server.cache.flight import Flights
-from smallworks.server.cache.likeness import Text
+from smallworks.server.cache.likeness import AskedText
 from smallworks.server.cache.replay import Whole
 from smallworks.server.hosts import Events, Said
 from smallworks.server.prices import FREE, Price
@@ -25,7 +25,7 @@ class Asked:
     flights: Flights
     price: Price = FREE
     leads: bool = False
-    text: Text | None = None
+    text: AskedText | None = None
     expected: Kept | None = None
 
     def land(self, kept: Kept) -> None:

@@ -26,7 +26,7 @@ WAITING = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class AskedText:
     """A request's one text, its vector, and the frame: a hash of the request without it."""
 
     text: str
@@ -46,7 +46,7 @@ class Likeness:
         self._thread = ThreadPoolExecutor(1, "embedder")
         self._waiting = 0
 
-    async def read(self, form: str, said: Said, frame: Callable[[Said], bytes]) -> Text | None:
+    async def read(self, form: str, said: Said, frame: Callable[[Said], bytes]) -> AskedText | None:
         """None where the request is not one short text. Raises whatever the embedder raises."""
         parts = apart(form, said)
         if parts is None or not parts[0].strip() or len(parts[0]) > LONGEST or self._waiting >= WAITING:
@@ -57,18 +57,18 @@ class Likeness:
             vectors = await loop.run_in_executor(self._thread, self._embedder.embed, [parts[0]])
         finally:
             self._waiting -= 1
-        return Text(parts[0], vectors[0], frame(parts[1]))
+        return AskedText(parts[0], vectors[0], frame(parts[1]))
 
-    def nearest(self, text: Text) -> Iterator[bytes]:
+    def nearest(self, text: AskedText) -> Iterator[bytes]:
         """The keys of those that agree, the nearest first."""
         for _, other, key in self._neighbours.nearest(text.frame, text.vector, self._config.threshold):
             if agree(text.text, other):
                 yield key
 
-    def add(self, text: Text, key: bytes) -> None:
+    def add(self, text: AskedText, key: bytes) -> None:
         self._neighbours.add(text.frame, text.vector, text.text, key)
 
-    def forget(self, text: Text, key: bytes) -> None:
+    def forget(self, text: AskedText, key: bytes) -> None:
         self._neighbours.forget(text.frame, key)
 
     def draws_recheck(self) -> bool:

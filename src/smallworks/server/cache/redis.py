@@ -14,7 +14,7 @@ PREFIX = b"smallworks:cache:"
 CONNECTIONS = 32
 
 
-class Redis:
+class RedisStore:
     """Every call ends within `patience` seconds, answered or not. Knows no back-off: tiers.py does."""
 
     def __init__(self, url: str, patience: float = 0.1, prefix: bytes = PREFIX) -> None:

@@ -22,10 +22,10 @@ from smallworks.server.cache.flight import Flights
 from smallworks.server.cache.key import key_of
 from smallworks.server.cache.likeness import Likeness
 from smallworks.server.cache.meters import CacheMeters, Outcome
-from smallworks.server.cache.redis import Redis
+from smallworks.server.cache.redis import RedisStore
 from smallworks.server.cache.replay import KINDS, Replay, Whole
-from smallworks.server.cache.sqlite import Sqlite
-from smallworks.server.cache.store import Memory, Store
+from smallworks.server.cache.sqlite import SqliteStore
+from smallworks.server.cache.store import MemoryStore, Store
 from smallworks.server.cache.tiers import Tiers
 from smallworks.server.door import header
 from smallworks.server.failures import BadField
@@ -50,7 +50,7 @@ class ResponseCache:
         """`embedder` is the one that the config's [cache.semantic] names. Raises UserError for a store
         that cannot be had."""
         self._config, self._meters = config, CacheMeters(registry)
-        memory = Memory(config.entries, config.bytes, self._meters.evicted)
+        memory = MemoryStore(config.entries, config.bytes, self._meters.evicted)
         self._meters.watch(memory.__len__, lambda: memory.bytes)
         self._tiers = Tiers(memory, _store(config, self._meters.evicted), self._meters)
         self._flights = Flights()
@@ -236,5 +236,5 @@ def _store(config: CacheConfig, evicted: Callable[[int], None]) -> Store | None:
     """The store behind memory. Raises UserError for one that cannot be had."""
     if config.store == "sqlite":
         assert config.path is not None, "the section says so"
-        return Sqlite(config.path, BEHIND * config.entries, BEHIND * config.bytes, evicted)
-    return Redis(config.url()) if config.store == "redis" else None
+        return SqliteStore(config.path, BEHIND * config.entries, BEHIND * config.bytes, evicted)
+    return RedisStore(config.url()) if config.store == "redis" else None

@@ -35,7 +35,7 @@ BATCH = 256
 CLOSING_SECONDS = 2.0
 
 
-class Sqlite:
+class SqliteStore:
     """All work is done in one thread of its own. A locked file is waited for up to `patience` seconds."""
 
     def __init__(

@@ -24,7 +24,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-class Memory:
+class MemoryStore:
     """Bounded by entries and by bytes; an answer larger than a quarter of the whole is not kept.
 
     For the event loop alone. `near` and `hold` are `get` and `put` without a wait.

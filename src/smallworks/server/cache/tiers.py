@@ -14,7 +14,7 @@ from typing import Any
 
 from smallworks.server.cache.entry import Foreign, Kept
 from smallworks.server.cache.meters import CacheMeters
-from smallworks.server.cache.store import Memory, Store
+from smallworks.server.cache.store import MemoryStore, Store
 
 LOG = logging.getLogger("smallworks.server")
 PATIENCE = 0.1
@@ -29,7 +29,7 @@ class Tiers:
     """`near_seconds` is how long memory answers for an entry of the store behind it."""
 
     def __init__(
-        self, memory: Memory, store: Store | None, meters: CacheMeters, near_seconds: float = 60.0
+        self, memory: MemoryStore, store: Store | None, meters: CacheMeters, near_seconds: float = 60.0
     ) -> None:
         self.memory, self._store, self._meters, self._near_seconds = memory, store, meters, near_seconds
         self._rest, self._until, self._probing = 0.0, 0.0, False

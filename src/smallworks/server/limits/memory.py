@@ -38,7 +38,7 @@ class Account:
     """Tokens, micro-dollars and answers by month."""
 
 
-class Memory:
+class MemoryLimits:
     """Safe to share between threads. `lease` None: whoever holds is this process, and lives as long."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, lease: float | None = None) -> None:

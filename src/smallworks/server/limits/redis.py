@@ -39,7 +39,7 @@ PARTS = ("requests", "tokens", "holds", "until", "spent")
 PREFIX = "smallworks:"
 
 
-class Redis:
+class RedisLimits:
     """A Store. `clock` is for tests: the time is the server's own."""
 
     def __init__(

@@ -11,11 +11,11 @@ from pydantic import Field
 from smallworks import settings
 from smallworks.errors import UserError
 from smallworks.server.allowance import Limiter
-from smallworks.server.database import Postgres, Sqlite
+from smallworks.server.database import PostgresDatabase, SqliteDatabase
 from smallworks.server.keys import Keys
 from smallworks.server.limits.clerk import Clerk, Watch
 from smallworks.server.limits.ledger import Gone, Store
-from smallworks.server.limits.redis import PREFIX, Redis
+from smallworks.server.limits.redis import PREFIX, RedisLimits
 from smallworks.server.limits.tables import Tables
 from smallworks.server.prices import MOST, Price
 from smallworks.server.section import EnvName, Section
@@ -81,11 +81,11 @@ def open_store(address: str, *, patience: float = 1.0, prefix: str = PREFIX) -> 
     """Raises UserError for an address of no store. It may hold a password: tell it nobody."""
     scheme, _, rest = address.partition("://")
     if scheme in ("redis", "rediss"):
-        return Redis(address, patience=patience, prefix=prefix)
+        return RedisLimits(address, patience=patience, prefix=prefix)
     if scheme in ("postgresql", "postgres"):
-        return Tables(Postgres(address, patience=patience))
+        return Tables(PostgresDatabase(address, patience=patience))
     if scheme == "sqlite" and rest:
-        return Tables(Sqlite(Path(rest)))
+        return Tables(SqliteDatabase(Path(rest)))
     raise UserError(
         f"A store of limits cannot begin with '{scheme if rest else address[:20]}'.",
         fix=f"Write one such as {EXAMPLES[0]}, {EXAMPLES[1]} or {EXAMPLES[2]}.",

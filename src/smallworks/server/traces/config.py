@@ -23,15 +23,15 @@ class Traces(Section):
 
     def opened(self) -> Store:
         """Connects to nothing yet. Raises UserError where it is not said where to, or said twice."""
-        from smallworks.server.traces.postgres import Postgres
-        from smallworks.server.traces.sqlite import Sqlite
+        from smallworks.server.traces.postgres import PostgresTraces
+        from smallworks.server.traces.sqlite import SqliteTraces
 
         if (self.store is None) == (self.url_env is None):
             raise UserError(
                 f"[traces] names {'no' if self.store is None else 'more than one'} place to keep them.",
                 fix='Write store = "traces.sqlite", or the variable of one: url_env = "TRACES_DATABASE".',
             )
-        return Sqlite(self.store) if self.store else Postgres(settings.secret(self.url_env or ""))
+        return SqliteTraces(self.store) if self.store else PostgresTraces(settings.secret(self.url_env or ""))
 
     def check(self) -> str:
         store = self.opened()

@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 5
 """How long a connection or a statement may take."""
 
 
-class Postgres:
+class PostgresTraces:
     def __init__(self, url: str, *, schema: str = SCHEMA) -> None:
         """Connects to nothing yet. Raises MissingExtra, or UserError for an address that cannot be read."""
         self._address, self._schema = Address(url), schema

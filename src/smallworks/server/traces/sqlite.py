@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 2.0
 INSERT = f"INSERT INTO traces ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
-class Sqlite:
+class SqliteTraces:
     def __init__(self, path: Path) -> None:
         self.path, self.where = path, str(path)
         self._file: sqlite3.Connection | None = None

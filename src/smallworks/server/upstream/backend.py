@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 
+from smallworks.server.hosts import Said
 from smallworks.server.upstream.breaker import Breaker
 from smallworks.server.upstream.failed import Failed
 from smallworks.server.upstream.meters import ServerMeters
 from smallworks.server.upstream.pool import Pool, Target
-from smallworks.server.upstream.said import Said, check_status, parsed
+from smallworks.server.upstream.said import check_status, parsed
 from smallworks.server.upstream.settings import Server, Upstream
 from smallworks.server.upstream.wire import Connection
 from smallworks.settings import secret

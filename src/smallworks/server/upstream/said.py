@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
+from smallworks.server.hosts import Said
 from smallworks.server.upstream.failed import Failed
 from smallworks.types import Answer
 
-Said = dict[str, Any]
 COUNTING = frozenset({"/chat/completions", "/completions"})
 """Paths whose streams tell their usage only when asked."""
 LIMITS = ("max_completion_tokens", "max_tokens")
