@@ -16,9 +16,10 @@ $(STAMP): pyproject.toml constraints/cpu.txt scripts/setup.py
 demo: setup
 	@$(BIN)/smallworks demo
 
-# One process a core, at most four; a file stays in one process, because its models are made once.
+# One process a core, at most four; a file stays in one process, because its models are made once. The order
+# is that of tests/conftest.py: the longest files first.
 test: setup
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 quick: setup
 	@$(BIN)/python -m pytest -m "not slow"

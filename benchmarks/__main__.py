@@ -21,6 +21,8 @@ def main(arguments: list[str]) -> int:
         os.environ["SMALLWORKS_MINILM"] = asked.encoder
     if asked.minutes:
         os.environ["SMALLWORKS_SOAK_MINUTES"] = str(asked.minutes)
+    if asked.rows:
+        os.environ["SMALLWORKS_QUANTISED_ROWS"] = str(asked.rows)
     if asked.name == "list":
         _list()
         return 0
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", choices=("list", *NAMES), metavar="NAME", help=f"list, {', '.join(NAMES)}")
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     parser.add_argument("--minutes", type=float, help="how long a soak lasts (default: 3)")
+    parser.add_argument("--rows", type=int, help="most rows of each task in quantised (default: 770 and 240)")
     parser.add_argument("--encoder", metavar="PATH", help="all-MiniLM-L6-v2 (default: SMALLWORKS_MINILM)")
     return parser
 

@@ -13,7 +13,6 @@ that a dead server held (they come back with its lease, which the tests measure)
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import signal
 import subprocess
@@ -21,14 +20,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Barrier, Lock
 from typing import Any
 
 from benchmarks.claim import Finding, Say
-from benchmarks.command import SMALLWORKS, environment
+from benchmarks.command import SMALLWORKS
+from benchmarks.served import Process, fake_bundle, running
 
 UNIT = "tokens over the budget"
 GOAL = "0 over on every store, also when a server is killed; ≥ 95 % of the budget usable"
@@ -67,7 +67,7 @@ def measure(say: Say) -> Finding:
     details: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
         home = Path(scratch)
-        bundle = _bundle(home)
+        bundle = fake_bundle(home)
         for name, store in {"sqlite": _sqlite, "postgres": _postgres, "redis": _redis}.items():
             with store(home) as told:
                 if told is None:
@@ -97,11 +97,11 @@ def _store(folder: Path, bundle: Path, store: str) -> dict[str, Any]:
         stack.callback(counts.close)
         _, probe = keys.add("probe")
         servers = [stack.enter_context(_server(folder, bundle, store, n)) for n in range(SERVERS)]
-        addresses = [_address(server) for server in servers]
+        addresses = [server.address for server in servers]
         one = _ask(addresses[0], probe, Race())
         budget = ANSWERS * one
         found = {}
-        for name, victim in (("whole", None), ("killed", servers[0])):
+        for name, victim in (("whole", None), ("killed", servers[0].popen)):
             key, text = keys.add(name, monthly_tokens=budget)
             time.sleep(2 * FRESH_SECONDS)
             race = _race(addresses, text, victim, budget)
@@ -117,7 +117,9 @@ def _store(folder: Path, bundle: Path, store: str) -> dict[str, Any]:
     return found
 
 
-def _race(addresses: list[tuple[str, int]], text: str, victim: Any, budget: int) -> Race:
+def _race(
+    addresses: list[tuple[str, int]], text: str, victim: subprocess.Popen[str] | None, budget: int
+) -> Race:
     race, together = Race(), Barrier(CLIENTS)
 
     def client(number: int) -> None:
@@ -160,40 +162,13 @@ def _ask(address: tuple[str, int], text: str, race: Race) -> int:
 PREFIX = f"bench-{secrets.token_hex(4)}:"
 
 
-@contextmanager
-def _server(folder: Path, bundle: Path, store: str, number: int) -> Iterator[subprocess.Popen[str]]:
+def _server(folder: Path, bundle: Path, store: str, number: int) -> AbstractContextManager[Process]:
     config = folder / f"serve-{number}.toml"
     config.write_text(
         f'bundles = ["{bundle.as_posix()}"]\nport = 0\nkeys = "keys.sqlite"\n'
         f'[limits]\nstore = "{store}"\nprefix = "{PREFIX}"\npatience = 20\n'
     )
-    command = [*SMALLWORKS, "serve", "--config", str(config)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(folder)) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def _address(server: subprocess.Popen[str]) -> tuple[str, int]:
-    assert server.stderr
-    said = server.stderr.readline()
-    found = re.search(r"http://([\d.]+):(\d+)", said)
-    if not found:
-        raise RuntimeError(f"the server did not start: {said}{server.stderr.read()}")
-    return found[1], int(found[2])
-
-
-def _bundle(folder: Path) -> Path:
-    """A bundle whose engine is the fake one, which counts tokens and takes no time."""
-    from smallworks.bundle import Manifest, freeze
-    from smallworks.types import PromptSpec
-
-    draft = folder / "draft"
-    draft.mkdir()
-    spec = PromptSpec(style="chat", kind="generate")
-    manifest = Manifest(task="bench", kind="generate", candidate="fake", engine="fake", prompt=spec)
-    return freeze(draft, manifest, into=folder / "bundles").path
+    return running([*SMALLWORKS, "serve", "--config", str(config)], folder)
 
 
 @contextmanager

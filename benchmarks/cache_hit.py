@@ -4,9 +4,8 @@ Measured: `smallworks serve` with `[cache]` over a bundle on the fake engine, on
 again: sequential p50 over one kept-alive loopback connection, in turns with the others, and answers a second
 over 32 and 64 connections. Against: LiteLLM's proxy with its in-memory cache before a mock upstream, and a
 bare starlette route on uvicorn that echoes the body; one process each. LiteLLM comes from the registry into
-an environment of its own (or SMALLWORKS_LITELLM names one that has it). Each server is loaded alone, in two
-rounds; its CPU time an answer is told too. The client shares the machine with them. Not covered: TLS, keys,
-stores behind memory.
+an environment of its own, as for relay_throughput. Each server is loaded alone, in two rounds; its CPU time
+an answer is told too. The client shares the machine with them. Not covered: TLS, keys, stores behind memory.
 """
 
 from __future__ import annotations
@@ -28,7 +27,9 @@ from typing import Any
 
 from benchmarks.claim import Finding, Say
 from benchmarks.command import SMALLWORKS, environment
-from benchmarks.serve_overhead import ECHO, _bundle, _server
+from benchmarks.gateways import free_port, programs
+from benchmarks.serve_overhead import ECHO
+from benchmarks.served import Address, Process, fake_bundle, running
 from benchmarks.timing import in_turns
 
 UNIT = "ms"
@@ -72,8 +73,9 @@ model_list:
   - model_name: bench
     litellm_params: {{model: openai/bench, api_base: "http://127.0.0.1:{port}/v1", api_key: none}}
 litellm_settings: {{cache: true, cache_params: {{type: local}}, telemetry: false}}
+general_settings: {{dangerously_permit_weak_or_unset_master_key: true}}
 """
-Address = tuple[str, int]
+"""Without keys, as ours: it does not start unless that is said."""
 
 
 def measure(say: Say) -> Finding:
@@ -83,15 +85,15 @@ def measure(say: Say) -> Finding:
         try:
             servers["litellm"] = stack.enter_context(_litellm(home, say))
         except (OSError, subprocess.SubprocessError, RuntimeError) as error:
-            say(f"LiteLLM is left out: {str(error)[-200:]}")
-        taken = in_turns({name: _one(at) for name, at in servers.items()}, range(ASKED))
+            say(f"LiteLLM is left out: {str(error)[-1000:]}")
+        taken = in_turns({name: _one(server.address) for name, server in servers.items()}, range(ASKED))
         p50 = {name: round(median(ms), 3) for name, ms in taken.items()}
         say(f"p50 {p50} ms")
         rates, cpu = {}, {}
-        for name, at in servers.items():
-            before = _cpu(at)
-            rates[name] = _rates(at, LOADED[name])
-            cpu[name] = round(1000 * (_cpu(at) - before) / (LOADED[name] * ROUNDS * len(CONNECTIONS)), 3)
+        for name, server in servers.items():
+            before = server.cpu()
+            rates[name] = _rates(server.address, LOADED[name])
+            cpu[name] = round(1000 * (server.cpu() - before) / (LOADED[name] * ROUNDS * len(CONNECTIONS)), 3)
         say(f"answers a second {rates}, CPU ms an answer {cpu}")
     best = {name: max(each.values()) for name, each in rates.items()}
     ratio = round(best["ours"] / best["litellm"], 1) if "litellm" in best else None
@@ -102,6 +104,7 @@ def measure(say: Say) -> Finding:
             "name": "LiteLLM proxy, in-memory cache" if ratio else "bare starlette echo (LiteLLM left out)",
             "ms": p50.get("litellm", p50["bare"]),
             "times_its_answers_a_second": ratio,
+            "times_its_cpu": round(cpu["litellm"] / cpu["ours"], 1) if ratio else None,
         },
         details={"p50": p50, "answers_a_second": rates, "cpu_ms": cpu, "load_average": os.getloadavg()[0]},
     )
@@ -109,57 +112,42 @@ def measure(say: Say) -> Finding:
 
 def _servers(home: Path) -> dict[str, Any]:
     config = home / "serve.toml"
-    config.write_text(f'bundles = ["{_bundle(home)}"]\nport = 0\n[cache]\n', encoding="utf-8")
+    config.write_text(f'bundles = ["{fake_bundle(home)}"]\nport = 0\n[cache]\n', encoding="utf-8")
     ours = [*SMALLWORKS, "serve", "--config", str(config)]
-    return {"ours": _server(ours, home), "bare": _server([sys.executable, "-c", ECHO], home)}
+    return {"ours": running(ours, home), "bare": running([sys.executable, "-c", ECHO], home)}
 
 
 @contextmanager
-def _litellm(home: Path, say: Say) -> Iterator[Address]:
+def _litellm(home: Path, say: Say) -> Iterator[Process]:
     """LiteLLM's proxy before a mock upstream, once it answers."""
-    program = _installed(home, say)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = home / "litellm.yaml"
-    with _server([sys.executable, "-c", UPSTREAM], home) as upstream:
-        config.write_text(LITELLM.format(port=upstream[1]), encoding="utf-8")
+    import psutil
+
+    say("LiteLLM is installed where it is not yet, and started …")
+    program, port = programs("litellm", "litellm[proxy]") / "litellm", free_port()
+    config, told = home / "litellm.yaml", home / "litellm.log"
+    with running([sys.executable, "-c", UPSTREAM], home) as upstream, told.open("w") as log:
+        config.write_text(LITELLM.format(port=upstream.address[1]), encoding="utf-8")
         command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
         quiet = {**environment(home), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-        with subprocess.Popen(
-            command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
+        with subprocess.Popen(command, env=quiet, stdout=log, stderr=log, text=True) as process:
             try:
-                _wait(port, process)
-                yield "127.0.0.1", port
+                address = ("127.0.0.1", port)
+                _wait(address, process, told)
+                yield Process(address=address, popen=process, handle=psutil.Process(process.pid))
             finally:
                 process.terminate()
 
 
-def _installed(home: Path, say: Say) -> Path:
-    """Its program; raises CalledProcessError where the registry has none for this Python."""
-    named = os.environ.get("SMALLWORKS_LITELLM")
-    folder = Path(named) if named else home / "litellm"
-    program = folder / "bin" / "litellm"
-    if not program.exists():
-        say("Installing LiteLLM into an environment of its own …")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "-q", "litellm[proxy]"]
-        subprocess.run(pip, check=True, timeout=900, capture_output=True)
-    return program
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait(address: Address, process: subprocess.Popen[str], told: Path) -> None:
+    """Until it answers. Raises RuntimeError with the end of what it said."""
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            _one(address)(None)
             return
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.25)
-    raise RuntimeError("it did not start")
+        except (OSError, RuntimeError):
+            time.sleep(0.5)
+    raise RuntimeError(f"it did not start: {told.read_text()[-1000:]}")
 
 
 def _one(address: Address) -> Callable[[object], None]:
@@ -170,20 +158,13 @@ def _one(address: Address) -> Callable[[object], None]:
         connection.sendall(REQUEST)
         came = b""
         while not _is_whole(came):
-            came += connection.recv(65536)
+            data = connection.recv(65536)
+            if not data:
+                raise RuntimeError(f"the server hung up after {came[:200]!r}")
+            came += data
         _check(came)
 
     return ask
-
-
-def _cpu(address: Address) -> float:
-    """CPU seconds of the process that listens there: a busy machine changes them least."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        if any(c.laddr.port == address[1] and c.status == "LISTEN" for c in child.net_connections()):
-            return sum(child.cpu_times()[:2])
-    raise RuntimeError(f"nobody listens on port {address[1]}")
 
 
 def _rates(address: Address, count: int) -> dict[str, float]:

@@ -102,8 +102,8 @@ def bare(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
 
 def litellm(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
     """Its proxy, one worker, with a master key and no database."""
-    program = _python("litellm", "litellm[proxy]") / "litellm"
-    config, port = scratch / "litellm.yaml", _free_port()
+    program = programs("litellm", "litellm[proxy]") / "litellm"
+    config, port = scratch / "litellm.yaml", free_port()
     where = f'{{model: openai/mock, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}'
     config.write_text(
         f"model_list:\n  - model_name: mock\n    litellm_params: {where}\n"
@@ -116,7 +116,7 @@ def litellm(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
 
 def tensorzero(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
     """The gateway embedded in its Python package: the same Rust router, without keys and observability."""
-    program = _python("tensorzero", "tensorzero", "openai") / "python"
+    program = programs("tensorzero", "tensorzero", "openai") / "python"
     config = scratch / "tensorzero.toml"
     config.write_text(
         "[gateway]\nobservability.enabled = false\ndisable_pseudonymous_usage_analytics = true\n"
@@ -129,7 +129,7 @@ def tensorzero(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
 
 def portkey(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
     """Its open gateway on Node, which has no keys of its own."""
-    folder, port = _peers() / "portkey", _free_port()
+    folder, port = _peers() / "portkey", free_port()
     script = folder / "node_modules/@portkey-ai/gateway/build/start-server.js"
     if not (shutil.which("node") and shutil.which("npm")):
         raise RuntimeError("node and npm are not installed")
@@ -150,7 +150,7 @@ def _peers() -> Path:
     return settings.load().home / "peers"
 
 
-def _python(name: str, *packages: str) -> Path:
+def programs(name: str, *packages: str) -> Path:
     """The programs of an environment of its own. Raises RuntimeError where a package cannot be installed."""
     folder = _peers() / name
     programs = folder / "bin"
@@ -230,7 +230,7 @@ def _wait(ask: Ask) -> None:
     raise RuntimeError(f"does not answer: {last}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -112,7 +112,7 @@ def _carriers() -> Iterator[Carrier]:
 def _asked(cases: list[tuple[Carrier, str, str]], model: Any) -> Iterator[tuple[Any, tuple[str, bool, bool]]]:
     """Each case with its answer, whether the word was in the prompt, whether anything was left out of it."""
     from smallworks import rag
-    from smallworks.recipes.ground import ground
+    from smallworks.engines.ground import ground
 
     with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
         folder = Path(scratch) / "documents"

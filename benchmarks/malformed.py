@@ -3,12 +3,16 @@
 Measured: schemathesis over the whole OpenAPI document (statuses, content types and bodies as documented),
 then 10,000 malformed requests to every route over real sockets: bodies that are no JSON, cut off, with
 flipped bytes, with a value of another kind anywhere, far too deep or too large, odd headers, wrong methods,
-paths. The starter answers; RSS after 2,000 requests and at the end. No peer. Not covered: broken HTTP, which
-uvicorn answers.
+paths. A request that sets itself a deadline may get 504. The starter answers; memory of this process, client
+and server, after 4,000 requests and at the end, once the C library has given back what is free: a body of
+2 MB leaves it in pieces for a while. No peer. Not covered: broken HTTP, which uvicorn answers.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import http.client
 import json
 import random
@@ -27,10 +31,13 @@ from benchmarks.served import starter_served
 UNIT = "answers that are 5xx or none"
 GOAL = "0 of 10,000, none by schemathesis, and at most 32 MB more at the end"
 REQUESTS = 10_000
-WARM = 2_000
+WARM = 4_000
 MOST_MB = 32
+DEADLINE = "x-request-deadline"
 SECONDS = 30
 """A request that takes longer hangs."""
+SCHEMATHESIS_SECONDS = 180
+"""One of its requests is 128 prompts, which a busy machine needs its time for."""
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 EXAMPLES = 60
 TURN = [{"role": "user", "content": "Hi."}]
@@ -147,7 +154,7 @@ def measure(say: Say) -> Finding:
         for at, sent in enumerate(requests(REQUESTS)):
             status, _ = send(connection, sent)
             statuses[status] += 1
-            if status == 0 or status >= 500:
+            if status == 0 or (status >= 500 and not (status == 504 and DEADLINE in sent.headers)):
                 bad.append(f"{status} {sent.method} {sent.path} {sent.body[:200]!r}")
             if at == WARM:
                 warm = _megabytes()
@@ -179,7 +186,7 @@ def _schemathesis(url: str, say: Say) -> str:
         "--seed",
         "1",
         "--request-timeout",
-        str(SECONDS),
+        str(SCHEMATHESIS_SECONDS),
         "--no-color",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -188,6 +195,9 @@ def _schemathesis(url: str, say: Say) -> str:
 
 
 def _megabytes() -> float:
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # a C library that is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
     return float(psutil.Process().memory_info().rss / 2**20)
 
 
@@ -250,9 +260,9 @@ def _large(source: random.Random, path: str, body: dict[str, Any]) -> Sent:
 def _headers(source: random.Random, path: str, body: dict[str, Any]) -> Sent:
     headers = {
         "content-type": source.choice(TYPES),
-        source.choice(
-            ("x-request-deadline", "x-request-id", "authorization", "accept", "x-odd")
-        ): source.choice(("", "-1", "nan", "1e-9", "inf", "Bearer " + "x" * 3000, "\xe9", "a" * 6000)),
+        source.choice((DEADLINE, "x-request-id", "authorization", "accept", "x-odd")): source.choice(
+            ("", "-1", "nan", "1e-9", "inf", "Bearer " + "x" * 3000, "\xe9", "a" * 6000)
+        ),
     }
     return Sent("POST", path, json.dumps(body).encode(), headers)
 

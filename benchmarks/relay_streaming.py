@@ -2,7 +2,7 @@
 
 Measured: a mock upstream that sends 20 chunks, usage and [DONE] in one burst; 300 streams one after another,
 in turns with the mock asked directly; what is added at the median to the first byte of the answer and to its
-last. Ours has a key, its limits, metrics and a guard policy on, and parses and writes every event anew.
+last. Ours has a key, its limits, metrics and a guard policy on, and parses every event.
 Against: a bare ASGI relay that passes bytes on. Not covered: many streams at once, chunks far apart, TLS.
 """
 

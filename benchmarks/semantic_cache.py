@@ -15,7 +15,7 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def _pairs() -> dict[str, Any]:
     }
 
 
-def _banking77(embedder: Any, thresholds: Iterable[float], say: Say) -> dict[str, Any]:
+def _banking77(embedder: Any, thresholds: Sequence[float], say: Say) -> dict[str, Any]:
     """False hits by threshold, verified and not, and how many of the rows were hits."""
     from smallworks.server.cache.agreement import agree
     from smallworks.server.cache.near import Neighbours
@@ -112,11 +112,12 @@ def _banking77(embedder: Any, thresholds: Iterable[float], say: Say) -> dict[str
     for at, ((text, _), vector) in enumerate(zip(kept, embedder.embed([t for t, _ in kept]), strict=True)):
         neighbours.add(FRAME, vector, text, at.to_bytes(4, "big"))
     vectors = embedder.embed([text for text, _ in asked])
+    closest = [neighbours.nearest(FRAME, vector, min(thresholds)) for vector in vectors]
     found: dict[str, Any] = {}
     for threshold in thresholds:
         hits = {"verified": [0, 0], "vectors_alone": [0, 0]}
-        for (text, intent), vector in zip(asked, vectors, strict=True):
-            near = neighbours.nearest(FRAME, vector, threshold)
+        for (text, intent), those in zip(asked, closest, strict=True):
+            near = [one for one in those if one[0] >= threshold]
             agreeing = (one for one in near if agree(text, one[1]))
             for way, hit in (("vectors_alone", next(iter(near), None)), ("verified", next(agreeing, None))):
                 if hit is not None:

@@ -27,7 +27,8 @@ from typing import Any
 from benchmarks import random_llama
 from benchmarks.claim import Finding, Say
 from benchmarks.command import SMALLWORKS
-from benchmarks.served_llama import INSTRUCTION, Client, Process, bundles, labels, running, texts
+from benchmarks.served import Client, Process, running
+from benchmarks.served_llama import INSTRUCTION, bundles, labels, texts
 from benchmarks.shared import shared
 
 UNIT = "times the requests a second of llama.cpp's server with a grammar"
@@ -142,7 +143,7 @@ def _medians(rates: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 def _load(server: Process, ask: Ask, messages: Sequence[str]) -> None:
     """All messages by CLIENTS clients, each with a connection of its own."""
-    clients = [Client(server) for _ in range(min(CLIENTS, len(messages)))]
+    clients = [Client(server.address) for _ in range(min(CLIENTS, len(messages)))]
 
     def client(at: int) -> None:
         for message in messages[at :: len(clients)]:

@@ -22,7 +22,8 @@ from pathlib import Path
 from benchmarks import random_llama
 from benchmarks.claim import Finding, Say
 from benchmarks.command import SMALLWORKS
-from benchmarks.served_llama import Client, Process, bundles, running
+from benchmarks.served import Client, Process, running
+from benchmarks.served_llama import bundles
 from benchmarks.shared import shared
 
 UNIT = "times the tokens a second of xllamacpp driven directly, the lower of 1 and 8 streams"
@@ -126,7 +127,7 @@ def _ours(server: Process, streams: int) -> None:
     }  # fmt: skip
 
     def one(_: int) -> None:
-        client = Client(server)
+        client = Client(server.address)
         said = client.ask("/v1/chat/completions", {**body, "stream_options": {"include_usage": True}})
         client.close()
         if f'"completion_tokens":{TOKENS}'.encode() not in said.replace(b": ", b":"):
@@ -145,7 +146,7 @@ def _direct(server: Process, streams: int, prompt: list[int]) -> None:
         "post_sampling_probs": True,
     }
     request = {"prompt": prompt, "n_predict": TOKENS, "cache_prompt": True, "stream": True, **greedy}
-    client = Client(server)
+    client = Client(server.address)
     client.ask("/run", [request] * streams)  # type: ignore[arg-type]
     client.close()
 

@@ -8,25 +8,20 @@ Not covered: concurrent clients, TLS, streaming.
 
 from __future__ import annotations
 
-import http.client
-import json
-import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.claim import Finding, Say
-from benchmarks.command import SMALLWORKS, environment
+from benchmarks.command import SMALLWORKS
+from benchmarks.served import chat, fake_bundle, running
 from benchmarks.timing import in_turns, median
 
 UNIT = "ms"
 GOAL = "≤ 3 ms p50 a request"
 MOST = 3.0
 REQUESTS = 300
-BODY = json.dumps({"model": "bench", "messages": [{"role": "user", "content": "How are you? " * 8}]})
+TEXT = "How are you? " * 8
 ECHO = """
 import socket, sys, uvicorn
 from starlette.applications import Starlette
@@ -48,9 +43,10 @@ uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run([
 def measure(say: Say) -> Finding:
     with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
         home = Path(scratch)
-        serve = [*SMALLWORKS, "serve", str(_bundle(home)), "--port", "0"]
-        with _server(serve, home) as ours, _server([sys.executable, "-c", ECHO], home) as bare:
-            taken = in_turns({"ours": _client(ours), "bare": _client(bare)}, range(REQUESTS))
+        serve = [*SMALLWORKS, "serve", str(fake_bundle(home)), "--port", "0"]
+        with running(serve, home) as ours, running([sys.executable, "-c", ECHO], home) as bare:
+            asks = {"ours": chat(ours.address, TEXT), "bare": chat(bare.address, TEXT)}
+            taken = in_turns(asks, range(REQUESTS))
     p50 = {name: round(median(ms), 3) for name, ms in taken.items()}
     p95 = {name: round(sorted(ms)[int(0.95 * len(ms))], 3) for name, ms in taken.items()}
     say(f"p50 {p50}, p95 {p95}")
@@ -64,44 +60,3 @@ def measure(say: Say) -> Finding:
         },
         details={"p50": p50, "p95": p95, "requests": REQUESTS},
     )
-
-
-def _bundle(folder: Path) -> Path:
-    """A bundle whose engine is the fake one."""
-    from smallworks.bundle import Manifest, freeze
-    from smallworks.types import PromptSpec
-
-    draft = folder / "draft"
-    draft.mkdir()
-    spec = PromptSpec(style="chat", kind="generate")
-    manifest = Manifest(task="bench", kind="generate", candidate="fake", engine="fake", prompt=spec)
-    return freeze(draft, manifest, into=folder / "bundles").path
-
-
-@contextmanager
-def _server(command: list[str], home: Path) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own; its address is what it says on stderr."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(home)) as process:
-        assert process.stderr
-        try:
-            said = process.stderr.readline()
-            found = re.search(r"http://([\d.]+):(\d+)", said)
-            if not found:
-                raise RuntimeError(f"the server did not start: {said}{process.stderr.read()}")
-            yield found[1], int(found[2])
-        finally:
-            process.terminate()
-
-
-def _client(address: tuple[str, int]) -> Callable[[object], None]:
-    """Sends one request over a connection that stays open."""
-    connection = http.client.HTTPConnection(*address, timeout=30)
-
-    def ask(_: object) -> None:
-        connection.request("POST", "/v1/chat/completions", BODY, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        said = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{answer.status}: {said!r}")
-
-    return ask

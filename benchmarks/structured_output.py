@@ -2,9 +2,9 @@
 
 Measured: the starter on llama.cpp behind `smallworks serve`'s own application, over HTTP; 300 schemas (every
 keyword of the public test suite's kinds by itself and in company, the rest drawn from a seed; half of them at
-temperature 1), 384 tokens each. Valid by jsonschema-rs. Schemas that no grammar here holds must get a 400
-that names their keyword. No peer. Not covered: whether the values make sense; other engines; documents that
-the token limit cut off, which are counted and shown: they end with finish_reason "length".
+temperature 1), 384 tokens each. Valid by jsonschema-rs, formats too. Schemas that no grammar here holds must
+get a 400 that names their keyword. No peer. Not covered: whether the values make sense; other engines;
+documents that the token limit cut off, which are counted and shown: they end with finish_reason "length".
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _asked(client: httpx2.Client, at: int, schema: schemas.Schema) -> dict[str, 
     choice = reply.json()["choices"][0]
     text = choice["message"]["content"]
     try:
-        valid = jsonschema_rs.is_valid(schema, json.loads(text))
+        valid = jsonschema_rs.is_valid(schema, json.loads(text), validate_formats=True)
     except ValueError:
         valid = False
     return {"schema": schema, "finish": choice["finish_reason"], "valid": valid, "text": text}

@@ -17,10 +17,10 @@ FLOORS: dict[int, tuple[str, tuple[str, ...]]] = {
     5: ("journeys", ("recipes",)),
     4: (
         "stages",
-        ("select", "data", "tune", "evaluate", "compress", "rag", "guard", "route", "monitor", "registry"),
+        ("select", "data", "tune", "evaluate", "compress", "guard", "route", "monitor", "registry"),
     ),
     3: ("machinery", ("engines",)),
-    2: ("the format", ("bundle", "prompt", "starter")),
+    2: ("the format", ("bundle", "prompt", "rag", "starter")),
     1: ("joints", ("seams", "settings", "files", "child", "taskfile", "text")),
     0: ("words", ("types", "errors")),
 }

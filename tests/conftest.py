@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import ipaddress
 import json
 import math
 import os
+import signal
 import socket
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,8 +24,8 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import settings
 
-# A busy machine is not a failure.
-settings.register_profile("calm", deadline=None)
+# A busy machine is not a failure; half the usual examples, for other ones are drawn every time.
+settings.register_profile("calm", deadline=None, max_examples=50)
 settings.load_profile("calm")
 
 TEMPLATE = (
@@ -34,6 +39,23 @@ RECITALS = {
     "Recite three.": "Rain fell on the tin roof all night, and in the morning the garden smelled of stone.",
 }
 """What the tiny model knows by heart: greedy answers that are long, sure, and full of split characters."""
+
+
+def pytest_configure() -> None:
+    """One thread for each process of tests: as many as there are cores would only wait for each other.
+
+    And no roots of TLS: nobody here speaks it to strangers, and reading the system's takes 20 ms a client.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("SMALLWORKS_THREADS", "1")
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # where none are
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests go first, so that no process is left alone with one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +92,59 @@ def _is_here(host: object) -> bool:
     except ValueError:
         return name in ("localhost", socket.gethostname())
     return address.is_loopback or address.is_unspecified
+
+
+Here = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def here() -> Here:
+    """`with here():` runs the workers of child processes in this one, which loads torch and TRL once.
+
+    Requests and results pass through JSON as they do between processes. tests/test_child.py shows that
+    the processes do their work, tests/tune/test_run.py and tests/recipes/test_build.py what comes of it.
+    """
+    from smallworks import child
+    from smallworks.seams import silent
+
+    outside = child.run
+
+    def run(module: str, request: Any, *, progress: Any = silent, log: Path | None = None) -> Any:
+        if module == "smallworks.compress.genai":  # it runs another's command line
+            return outside(module, request, progress=progress, log=log)
+        main = importlib.import_module(module).main
+        undone = _as_it_was() if module == "smallworks.tune.worker" else nullcontext()
+        with undone, redirect_stdout(sys.stderr):  # where a child's libraries print, too
+            done = main(json.loads(json.dumps(request, default=str)), progress)
+        return json.loads(json.dumps(done, default=str))
+
+    @contextmanager
+    def within() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(child, "run", run)
+            yield
+
+    return within
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """What a training changes in its own process, put back: signals, and the state of torch."""
+    import torch
+    from huggingface_hub import constants
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads, fill = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as every child is told
+            yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.set_num_threads(threads)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

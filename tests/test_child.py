@@ -149,3 +149,27 @@ def test_the_peak_of_whoever_started_a_process_is_not_its_own() -> None:
     asked = "from smallworks.child import peak_memory; print(peak_memory())"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert 1_000_000 < int(told.stdout) < 250_000_000
+
+
+def test_a_script_of_another_python_speaks_the_protocol_and_sees_nothing_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "work.py"
+    (tmp_path / "beside.py").write_text("")
+    script.write_text(
+        "import importlib.util, json, os, sys\n"
+        "asked = json.load(sys.stdin)\n"
+        "if asked.get('fail'): raise SystemExit('no such wheel')\n"
+        "print(json.dumps({'progress': ['fit', 1, 2, 'half']}))\n"
+        "seen = [name for name in ('beside', 'shadow') if importlib.util.find_spec(name)]\n"
+        "print(json.dumps({'result': [asked, seen, os.environ['HF_HUB_OFFLINE']]}))\n"
+    )
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "shadow.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    told: list[Any] = []
+    python = Path(sys.executable)
+    said = child.run_script(python, script, {"n": 1}, progress=lambda *step: told.append(step))
+    assert said == [{"n": 1}, [], "1"] and told == [("fit", 1, 2, "half")]
+    with pytest.raises(ChildError, match=r"'work' ended with exit code 1: no such wheel"):
+        child.run_script(python, script, {"fail": True})

@@ -21,6 +21,18 @@ train = "train.csv"
 """
 
 
+SCOPED = """
+[task]
+name = "tickets"
+kind = "{kind}"
+instruction = "Name the kind."
+labels = ["bug", "none"]
+[data]
+train = "train.csv"
+out_of_scope = "none"
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "train.csv").write_text("text,label\na,b\n")
@@ -96,6 +108,17 @@ def test_every_key_arrives(folder: Path) -> None:
         ('"Name the kind."', "\"Name.\"\nschema = '{}'", "schema no meaning 'classify' extract"),
         ('"Name the kind."', '"Name."\nrefusal = "No."', "refusal no meaning 'classify' answer"),
         ('"Name the kind."', "Name the kind.", "TOML line 5"),
+        (
+            '"train.csv"',
+            '"train.csv"\n[targets]\nin_scope_loss = 2',
+            "in_scope_loss = 2 below 1. 0.02, not 2",
+        ),
+        (
+            LEAST,
+            SCOPED.format(kind="extract").replace('labels = ["bug", "none"]', ""),
+            "[data] out_of_scope no meaning 'extract' classify",
+        ),
+        (LEAST, SCOPED.format(kind="classify"), 'out_of_scope = "none" one of the labels'),
     ],
 )
 def test_each_mistake_gets_one_sentence_with_the_value_and_the_fix(
@@ -174,3 +197,15 @@ def test_a_data_file_is_not_read_as_a_task_file(tmp_path: Path, name: str) -> No
     with pytest.raises(TaskError, match=f"{name}' is a data file") as refused:
         load_task(tmp_path / name)
     assert "Give the task's folder" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("data", "targets", "loss"),
+    [("", "", None), ('out_of_scope = " none "', "", 0.05), ("", "in_scope_loss = 0.02", 0.02)],
+)
+def test_scope_is_asked_for_by_a_mark_or_by_a_loss(
+    folder: Path, data: str, targets: str, loss: float | None
+) -> None:
+    (folder / "task.toml").write_text(f"{LEAST}{data}\n[targets]\n{targets}\n")
+    task = load_task(folder)
+    assert task.in_scope_loss == loss and task.data.out_of_scope in (None, "none")

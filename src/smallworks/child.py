@@ -37,16 +37,38 @@ def run(
     Raises what the worker raised when that is one of our errors, ChildError otherwise. Ctrl-C
     reaches the child too, which may save before it ends.
     """
+    # -P: a datasets.py in the user's folder must not stand in for the library of that name.
+    command = [sys.executable, "-P", "-m", "smallworks.child", module]
+    return _run(command, module, request, _environment(), progress, log)
+
+
+def run_script(python: Path, script: Path, request: Mapping[str, Any], *, progress: Progress = silent) -> Any:
+    """Run a script that speaks the protocol by another Python, which has nothing of ours; return its result.
+
+    Raises what `run` raises. Nothing is fetched from the hub.
+    """
+    # -I: neither the folder of the script nor PYTHONPATH is looked into, where names of libraries are ours.
+    command, offline = [str(python), "-I", str(script)], {"HF_HUB_OFFLINE": "1"}
+    return _run(command, script.stem, request, {**_environment(), **offline}, progress, None)
+
+
+def _run(
+    command: list[str],
+    module: str,
+    request: Mapping[str, Any],
+    environment: Mapping[str, str],
+    progress: Progress,
+    log: Path | None,
+) -> Any:
     process = subprocess.Popen(
-        # -P: a datasets.py in the user's folder must not stand in for the library of that name.
-        [sys.executable, "-P", "-m", "smallworks.child", module],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         errors="replace",
-        env=_environment(),
+        env=environment,
     )
     assert process.stdin and process.stdout and process.stderr
     tail: deque[str] = deque(maxlen=TAIL_LINES)

@@ -80,6 +80,15 @@ class Labeller(Protocol):
         ...
 
 
+@runtime_checkable
+class Unscaled(Protocol):
+    """A model whose scores have a size of their own, before they are made to sum to one."""
+
+    def logits(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
+        """What `score` is the log-softmax of, [len(prompts), len(choices.labels)], float64."""
+        ...
+
+
 class Embedder(Protocol):
     dimension: int
 

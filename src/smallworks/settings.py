@@ -8,6 +8,7 @@
 | SMALLWORKS_HUB_URL | where hub ids are fetched from (default https://huggingface.co) |
 | SMALLWORKS_OFFLINE | 1: never reach for the hub |
 | SMALLWORKS_UPSTREAMS | URLs of model servers that bundles may send inputs and keys to, comma-separated |
+| SMALLWORKS_LLMCOMPRESSOR | the python of an environment that has llmcompressor (default: none) |
 | SMALLWORKS_KEYS | the key file of `smallworks keys` and `smallworks serve` (default: none) |
 """
 
@@ -31,6 +32,7 @@ class Settings:
     offline: bool
     upstreams: tuple[str, ...] = ()
     keys: Path | None = None
+    llmcompressor: Path | None = None
     releases: Path = Path("releases.sqlite")
 
 
@@ -43,7 +45,8 @@ def load() -> Settings:
         threads=_threads(env.get("SMALLWORKS_THREADS")),
         hub_url=env.get("SMALLWORKS_HUB_URL", "https://huggingface.co").rstrip("/"),
         upstreams=tuple(url.strip() for url in env.get(UPSTREAMS, "").split(",") if url.strip()),
-        keys=Path(env["SMALLWORKS_KEYS"]).expanduser() if "SMALLWORKS_KEYS" in env else None,
+        keys=_path(env.get("SMALLWORKS_KEYS")),
+        llmcompressor=_path(env.get("SMALLWORKS_LLMCOMPRESSOR")),
         releases=Path(env.get("SMALLWORKS_RELEASES", "releases.sqlite")).expanduser(),
         offline=env.get("SMALLWORKS_OFFLINE", env.get("HF_HUB_OFFLINE", "0")) != "0",
     )
@@ -60,6 +63,10 @@ def secret(variable: str) -> str:
     if not value:
         raise UserError(f"The key variable '{variable}' is not set.", fix=f"Run: export {variable}=…")
     return value
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
 
 
 def _threads(text: str | None) -> int:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,13 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
         "id": _text('id = "id"'),
         "tags": _text('tags = "tags"'),
         "group": _text('group = "customer"'),
+        "out_of_scope": _text('out_of_scope = "none"'),
+        "documents": Rule(
+            noun="the path of a folder",
+            holds=_is_text,
+            fix='Write it in quotes, relative to the task file: documents = "handbook".',
+        ),
+        "document": _text('document = "document"'),
     },
     "targets": {
         "metric": _text('metric = "accuracy"'),
@@ -135,6 +142,11 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
         "p95_ms": _POSITIVE,
         "memory_mb": _POSITIVE,
         "cost_per_1000": _PRICE,
+        "in_scope_loss": Rule(
+            noun="a share above 0 and below 1",
+            holds=lambda value: _is_amount(value) and 0 < value < 1,
+            fix="Write the share of the rows in scope that may be handed over: 0.02, not 2.",
+        ),
     },
     "flagship": {
         "name": _text('name = "gpt-5"', required=True),
@@ -209,6 +221,9 @@ def _task(document: Mapping[str, Any], folder: Path) -> Task:
         _require(name, sections[name])
     task = sections["task"]
     kind = _kind(task["kind"])
+    _check_documents(sections["data"], kind)
+    labels = _labels(task.get("labels"), kind)
+    _check_scope(sections, kind, labels)
     return Task(
         name=task["name"].strip(),
         kind=kind,
@@ -216,7 +231,7 @@ def _task(document: Mapping[str, Any], folder: Path) -> Task:
         folder=folder,
         data=_data(sections["data"], folder),
         targets=_targets(sections["targets"], kind),
-        labels=_labels(task.get("labels"), kind),
+        labels=labels,
         schema=_schema(task.get("schema"), kind, folder),
         refusal=_refusal(task.get("refusal"), kind),
         flagship=_flagship(sections["flagship"], folder) if "flagship" in document else None,
@@ -289,10 +304,34 @@ def _labels(labels: list[str] | None, kind: Kind) -> tuple[str, ...]:
     return stripped
 
 
-def _meaningless(key: str, kind: Kind, *, only_for: Kind) -> TaskError:
+def _meaningless(key: str, kind: Kind, *, only_for: Kind, section: str = "task") -> TaskError:
     return TaskError(
-        f"[task] {key} has no meaning for kind '{kind}'.", fix=f'Remove it, or set kind = "{only_for}".'
+        f"[{section}] {key} has no meaning for kind '{kind}'.", fix=f'Remove it, or set kind = "{only_for}".'
     )
+
+
+def _check_scope(sections: Mapping[str, Mapping[str, Any]], kind: Kind, labels: Sequence[str]) -> None:
+    """Only labels have a scope, and what stands for outside of it is none of them."""
+    for section, key in (("data", "out_of_scope"), ("targets", "in_scope_loss")):
+        if key in sections[section] and kind != "classify":
+            raise _meaningless(key, kind, only_for="classify", section=section)
+    outside = sections["data"].get("out_of_scope", "").strip()
+    if outside in labels:
+        raise TaskError(
+            f"[data] out_of_scope = {_shown(outside)} is one of the task's labels.",
+            fix="Take it off the labels; or leave out_of_scope out, and it is learnt as a label of its own.",
+        )
+
+
+def _check_documents(data: Mapping[str, Any], kind: Kind) -> None:
+    for key in ("documents", "document"):
+        if key in data and kind != "answer":
+            raise _meaningless(key, kind, only_for="answer", section="data")
+    if "document" in data and "documents" not in data:
+        raise TaskError(
+            "[data] document names a column, and there are no documents.",
+            fix='Add the folder that they are in: documents = "handbook".',
+        )
 
 
 def _schema(value: Any, kind: Kind, folder: Path) -> Mapping[str, Any] | None:
@@ -375,6 +414,7 @@ def _data(section: Mapping[str, Any], folder: Path) -> DataFiles:
         id=section.get("id"),
         tags=section.get("tags"),
         group=section.get("group"),
+        document=section.get("document"),
     )
     return DataFiles(
         train=files["train"],
@@ -382,6 +422,18 @@ def _data(section: Mapping[str, Any], folder: Path) -> DataFiles:
         test=files.get("test"),
         columns=columns,
         synthetic=files.get("synthetic"),
+        out_of_scope=section["out_of_scope"].strip() if "out_of_scope" in section else None,
+        documents=_folder(section["documents"], folder) if "documents" in section else None,
+    )
+
+
+def _folder(name: str, folder: Path) -> Path:
+    path = folder / Path(name).expanduser()
+    if path.is_dir():
+        return path
+    raise TaskError(
+        f"[data] documents = '{name}': there is no folder '{path}'.",
+        fix="Name the folder that holds the documents, relative to the task file.",
     )
 
 

@@ -21,6 +21,8 @@ BundleId = NewType("BundleId", str)
 KINDS: tuple[Kind, ...] = ("classify", "extract", "answer", "summarize", "generate")
 REFUSAL = "I don't know based on the provided documents."
 """What an `answer` says when the documents do not tell, unless the task names another sentence."""
+IN_SCOPE_LOSS = 0.05
+"""The share of the rows in scope that may be handed over where a task marks rows out of it but sets none."""
 
 
 # --- Task ---------------------------------------------------------------------------------------
@@ -35,28 +37,39 @@ class Columns:
     id: str | None = None
     tags: str | None = None
     group: str | None = None
+    document: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFiles:
-    """Where the rows are. Those of `synthetic` come from a teacher and are only ever trained on."""
+    """Where the rows are. Those of `synthetic` come from a teacher and are only ever trained on.
+
+    `out_of_scope` is what rows have in the place of a label that belong to none: no class to learn.
+    `documents` is the folder that an `answer` is found in, where rows carry no context of their own.
+    """
 
     train: Path
     validation: Path | None = None
     test: Path | None = None
     columns: Columns = Columns()
     synthetic: Path | None = None
+    out_of_scope: str | None = None
+    documents: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What a candidate must hold. `at_least` is on the metric's own scale, 0–1."""
+    """What a candidate must hold. `at_least` is on the metric's own scale, 0–1.
+
+    `in_scope_loss` is the most of the rows in scope (0–1) that may be handed over as out of it.
+    """
 
     metric: str
     at_least: float | None = None
     p95_ms: float | None = None
     memory_mb: float | None = None
     cost_per_1000: float | None = None
+    in_scope_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +112,11 @@ class Task:
     flagship: Flagship | None = None
     build: BuildOptions = BuildOptions()
 
+    @property
+    def in_scope_loss(self) -> float | None:
+        """The share of the rows in scope (0–1) that may be handed over; None: nothing is, whatever comes."""
+        return self.targets.in_scope_loss or (IN_SCOPE_LOSS if self.data.out_of_scope else None)
+
 
 # --- Example ------------------------------------------------------------------------------------
 
@@ -109,7 +127,8 @@ class Example:
 
     `row` is the 1-based row in its file, the header of a CSV not counted. Rows of one `group` (a customer,
     a document) belong together; empty: the row stands alone. `probabilities` is what a teacher gave each
-    label that it named; a model may learn from them instead of from `output` alone.
+    label that it named; a model may learn from them instead of from `output` alone. `documents` are the
+    paths of those that hold the answer, as far as the row names them.
     """
 
     id: ExampleId
@@ -119,6 +138,7 @@ class Example:
     row: int = 0
     group: str = ""
     probabilities: Mapping[str, float] | None = None
+    documents: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -215,8 +235,20 @@ class Token:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """A passage that was found for a question. `path` is its document with the headings it stands under;
+    `cited`: a sentence of the answer rests on it.
+    """
+
+    document: str
+    path: str
+    text: str
+    cited: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Completion:
-    """`tokens` is empty unless log-probabilities were asked."""
+    """`tokens` is empty unless log-probabilities were asked; `sources` is None where nothing was searched."""
 
     text: str
     finish: Finish
@@ -224,6 +256,7 @@ class Completion:
     tokens_out: int
     ids: tuple[int, ...] = ()
     tokens: tuple[Token, ...] = ()
+    sources: tuple[Source, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +279,9 @@ class Answer:
     `probabilities` maps each label to its calibrated probability (classify only; sums to 1).
     `ms` is the wall time from inputs to answer, rendering included. `shortened` says that only the
     beginning of the input was read, since all of it does not fit the model. `stage` names which stage of a
-    cascade answered; tokens are then of all stages that were asked.
+    cascade answered; tokens are then of all stages that were asked. `abstain` says that the input seems out
+    of scope, `text` being the label that would have been said; None where no threshold is set for that.
+    `sources` are the passages that were found for it, the best first; None where no documents were searched.
     """
 
     text: str
@@ -258,6 +293,8 @@ class Answer:
     shortened: bool = False
     stage: str = ""
     tokens: tuple[Token, ...] = ()
+    abstain: bool | None = None
+    sources: tuple[Source, ...] | None = None
 
 
 # --- Evaluation ---------------------------------------------------------------------------------

@@ -67,3 +67,12 @@ def test_coarser_weights_are_allowed_more() -> None:
     order = [TOLERANCES[name] for name in ("f32", "f16", "q8_0", "q4_0")]
     assert [t.probability for t in order] == sorted(t.probability for t in order)
     assert [t.texts for t in order] == sorted((t.texts for t in order), reverse=True)
+
+
+def test_a_label_kept_back_here_and_said_there_does_not_agree(tmp_path: Path) -> None:
+    said, kept = replace(ROWS[0], abstain=False), replace(ROWS[1], abstain=True)
+    write(tmp_path, (said, kept))
+    assert read(tmp_path) == (said, kept)
+    assert agree((said, kept), (said, kept), tolerance=CLOSE).holds
+    assert not agree((said, kept), (said, replace(kept, abstain=False)), tolerance=CLOSE).holds
+    assert agree((said, kept), (said, replace(kept, abstain=False)), tolerance=Tolerance(0.5, 0.0)).holds

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallworks import files
-from smallworks.bundle.manifest import FORMAT, Base, Calibration, Manifest, Remote, from_json, to_json
+from smallworks.bundle.manifest import FORMAT, Base, Calibration, Manifest, Remote, Scope, from_json, to_json
 from smallworks.bundle.store import identify
 from smallworks.errors import BundleError
 from smallworks.types import Choices, Columns, PromptSpec, Sampling
@@ -155,3 +155,15 @@ def test_a_bundle_from_before_groups_and_curves_keeps_its_id(plain: Manifest) ->
     named = replace(plain, columns=Columns(group="customer"))
     assert from_json(json.loads(json.dumps(to_json(named))), where="x") == named
     assert identify(named) != identify(plain) == identify(from_json(raw, where="x"))
+
+
+def test_a_scope_comes_back_and_one_of_no_known_score_is_refused() -> None:
+    spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=("a", "b")))
+    plain = Manifest(task="t", kind="classify", candidate="c", engine="linear", prompt=spec)
+    scoped = replace(plain, scope=Scope(score="energy", at=-0.5, label="none"))
+    assert "scope" not in to_json(plain) and identify(plain) != identify(scoped)
+    raw = json.loads(json.dumps(to_json(scoped)))
+    assert from_json(raw, where="x") == scoped
+    for wrong in ({"score": "taste"}, {"at": "low"}, {"at": float("nan")}):
+        with pytest.raises(BundleError, match="threshold of scope"):
+            from_json({**raw, "scope": {**raw["scope"], **wrong}}, where="x")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from smallworks import files
+from smallworks import cli, files
 
 TEXTS = [
     ("The export crashes.", "bug"),
@@ -57,7 +57,7 @@ Run = Callable[..., Said]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def outside(tmp_path: Path) -> Run:
     """`smallworks …` in a process of its own, offline, in the test's folder."""
 
     def run(*arguments: object, most_file_bytes: int | None = None) -> Said:
@@ -76,6 +76,24 @@ def run(tmp_path: Path) -> Run:
         return Said(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outside: Run
+) -> Run:
+    """The same in this process; a server, which changes logs and signals, has one of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMALLWORKS_HOME", str(tmp_path / "home"))
+
+    def here(*arguments: object) -> Said:
+        if arguments[0] == "serve":
+            return outside(*arguments)
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        return Said(code, *capsys.readouterr())
+
+    return here
 
 
 def _limit(most: int) -> Callable[[], None]:
@@ -117,8 +135,8 @@ def _files(folder: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("command", ["build", "evaluate", "verify", "serve"])
-def test_a_folder_that_is_not_there_is_named(run: Run, command: str) -> None:
-    run(command, "nowhere").refuses("nowhere")
+def test_a_folder_that_is_not_there_is_named(outside: Run, command: str) -> None:
+    outside(command, "nowhere").refuses("nowhere")
 
 
 def test_a_data_file_that_is_not_there_is_named(run: Run, task: Callable[..., Path]) -> None:
@@ -182,11 +200,17 @@ def test_a_candidate_that_does_not_exist_is_offered_its_neighbour(
     run("build", task(), "--only", "liner").refuses("'liner'", "'linear'")
 
 
-@pytest.mark.parametrize("cut", [2, 2_000])
-def test_a_truncated_gguf_is_refused(run: Run, task: Callable[..., Path], tmp_path: Path, cut: int) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from smallworks import compress, starter
 
-    whole = compress.quantize(starter.MODEL, tmp_path / "whole.gguf", "q8_0")
+    return compress.quantize(starter.MODEL, tmp_path_factory.mktemp("whole") / "whole.gguf", "q8_0")
+
+
+@pytest.mark.parametrize("cut", [2, 2_000])
+def test_a_truncated_gguf_is_refused(
+    run: Run, task: Callable[..., Path], whole: Path, tmp_path: Path, cut: int
+) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(whole.read_bytes()[: -whole.stat().st_size // 2 if cut > 2 else cut])
     folder = task()
@@ -232,15 +256,15 @@ def test_a_port_that_is_in_use_is_named_with_another(run: Run, bundle: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [600, 45_000])
 def test_a_full_disk_ends_the_build_and_leaves_nothing_half_written(
-    run: Run, task: Callable[..., Path], most: int
+    outside: Run, task: Callable[..., Path], most: int
 ) -> None:
     folder = task([{"text": f"{row['text']} {digest(row['text'])}", "label": row["label"]} for row in ROWS])
     before = _files(folder)
-    run("build", folder, "--only", "majority,linear", "--json", most_file_bytes=most).refuses(
+    outside("build", folder, "--only", "majority,linear", "--json", most_file_bytes=most).refuses(
         str(folder), "space"
     )
     written = _files(folder) - before
     assert [path for path in written if path.name.startswith(".")] == []
     assert not (folder / "report.html").exists()
-    whole = run("build", folder, "--only", "majority,linear", "--json")
+    whole = outside("build", folder, "--only", "majority,linear", "--json")
     assert whole.code == 0, whole.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,13 @@ from smallworks.bundle import open_bundle
 from smallworks.cli import run
 from smallworks.cli.tune import _coloured, _seconds
 from smallworks.recipes.tune import Segment
+
+
+@pytest.fixture(autouse=True)
+def workers(here: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """The training in this process: tests/tune/test_run.py shows that its child does the same."""
+    with here():
+        yield
 
 
 @pytest.fixture

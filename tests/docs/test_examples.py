@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def test_a_task_file_in_the_documentation_loads(block: str, tmp_path: Path) -> N
     raw = tomllib.loads(block)
     named = [raw["data"].get(part) for part in ("train", "validation", "test", "synthetic")]
     named.append(raw.get("flagship", {}).get("answers"))
+    if folder := raw["data"].get("documents"):
+        (tmp_path / folder).mkdir()
     for name in filter(None, named):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,13 +89,14 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.slow
 def test_the_tutorial_shows_what_the_quick_look_measures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Callable[[], AbstractContextManager[None]]
 ) -> None:
     import smallworks as sw
     from smallworks.recipes.build import Options
 
     monkeypatch.chdir(tmp_path)
-    table = sw.build(sw.load_task("tickets"), Options(only=("majority", "linear")))
+    with here():
+        table = sw.build(sw.load_task("tickets"), Options(only=("majority", "linear")))
     page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     for row in table.rows:
         found = re.search(rf"^..{row.name}\s+(0\.\d+) ", page, re.MULTILINE)

@@ -210,13 +210,14 @@ def tiny_genai(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return compress.to_genai(tiny_folder, tmp_path_factory.mktemp("genai") / "int4")
 
 
-@pytest.fixture(params=sorted(FACTORIES))
+@pytest.fixture(scope="module", params=sorted(FACTORIES))
 def subject(request: pytest.FixtureRequest) -> Subject:
     return FACTORIES[request.param](request)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(subject: Subject) -> Iterator[Model]:
+    """One for all tests of an engine: it keeps the contract whatever was asked before."""
     made = subject.make()
     yield made
     made.close()

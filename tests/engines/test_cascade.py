@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smallworks.bundle.manifest import Calibration, Manifest
+from smallworks.bundle.manifest import Calibration, Manifest, Scope
 from smallworks.engines.cascade import Cascade, PaidCascade, assemble
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
@@ -105,3 +105,15 @@ def test_it_scores_the_labels_in_the_order_asked() -> None:
     made = cascade(Sure(), Sure()).model
     logp = made.score([Prompt(text="0.9")], Choices(labels=("yes", "no")))
     assert np.exp(logp[0]) == pytest.approx([0.9, 0.1])
+
+
+def test_what_seems_out_of_scope_goes_on_and_the_last_stage_says_so() -> None:
+    known = stage(Sure())
+    scoped = replace(known, manifest=replace(known.manifest, scope=Scope(score="probability", at=0.9)))
+    made = assemble([scoped, scoped], ["first", "second"], [0.6])
+    outer = replace(stage(Fake()), model=made)
+    answers = outer.answers(["0.95", "0.8"])
+    assert [(a.stage, a.abstain) for a in answers] == [("first", False), ("second", True)]
+    mixed = replace(outer, model=assemble([scoped, known], ["first", "second"], [0.6])).answers(["0.8"])
+    assert [(a.stage, a.abstain) for a in mixed] == [("second", False)]
+    assert cascade(Sure(), Sure()).answer("0.9").abstain is None

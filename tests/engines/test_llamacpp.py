@@ -15,7 +15,7 @@ import pytest
 
 from smallworks import compress
 from smallworks.engines.llamacpp import GgufTokenizer, LlamaCpp
-from smallworks.errors import ModelError, RequestError
+from smallworks.errors import ModelError, RequestError, SmallworksError
 from smallworks.types import Choices, Prompt, Sampling
 
 SCHEMA = {
@@ -108,6 +108,15 @@ def test_a_schema_leaves_no_room_for_white_space(model, prompts):
         assert text == json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii="\\u" in text)
 
 
+def test_an_answer_that_llama_cpp_let_go_of_its_schema_is_none(model, prompts, monkeypatch):
+    unknown = {**SCHEMA, "properties": {"name": {"type": "string", "format": "no-such"}}}
+    monkeypatch.setattr("smallworks.engines.llamacpp.usable", lambda _: unknown)
+    sampling = Sampling(max_tokens=60, schema=SCHEMA)
+    for ask in (model.generate, lambda *asked: list(model.stream(*asked))):
+        with pytest.raises(SmallworksError, match="did not hold"):
+            ask(prompts[0], sampling)
+
+
 def test_a_schema_that_is_none_is_refused(model, prompts):
     with pytest.raises(RequestError, match="schema is not valid"):
         model.generate(prompts[0], Sampling(schema={"type": "nonsense"}))
@@ -123,7 +132,7 @@ def test_the_port_of_the_library_asks_for_the_key(model):
         ("GET", "/slots"),
     ]:
         for headers in ({}, {"Authorization": "Bearer guess"}):
-            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=5)
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
             connection.request(method, path, "{}", headers)
             assert connection.getresponse().status == 401
             connection.close()

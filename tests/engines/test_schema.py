@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
 from benchmarks import schemas
-from smallworks.engines.schema import DEEPEST, OPTIONS, usable
+from smallworks.engines.schema import (
+    DEEPEST,
+    KEPT_CHARACTERS,
+    OPTIONS,
+    URI,
+    _problem,
+    fits,
+    usable,
+)
 from smallworks.errors import SchemaError
 
 
@@ -56,3 +65,45 @@ def test_all_that_the_suite_tries_can_be_held() -> None:
     for schema in (*schemas.suite(), *schemas.drawn(100)):
         held = usable(schema)
         assert jsonschema_rs.meta.is_valid(json.loads(json.dumps(held)))
+
+
+def test_uris_are_told_as_a_pattern_wherever_a_schema_may_stand_and_nowhere_else() -> None:
+    uri = {"type": "string", "format": "uri"}
+    schema = {"properties": {"format": uri, "b": {"anyOf": [{"type": "null"}, uri]}, "c": {"enum": [uri]}}}
+    told = {"type": "string", "allOf": [{"pattern": URI}]}
+    held = usable(schema)["properties"]
+    assert held == {"format": told, "b": {"anyOf": [{"type": "null"}, told]}, "c": {"enum": [uri]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("https://a.example:80/b/c?d=%20/e#f", True),
+        ("urn:isbn:1", True),
+        ("http://a b", False),
+        ("http://a/%zz", False),
+        ("a/b", False),
+        ("http://a:b", False),
+    ],
+)
+def test_the_pattern_of_uris_takes_none_that_is_no_uri(text: str, same: bool) -> None:
+    schema = {"type": "string", "format": "uri"}
+    assert (re.fullmatch(URI, text) is not None) == same
+    assert not same or jsonschema_rs.is_valid(schema, text, validate_formats=True)
+
+
+def test_bounds_that_no_uri_fits_are_refused() -> None:
+    with pytest.raises(SchemaError, match="held at"):
+        usable({"type": "string", "format": "uri", "maxLength": 2})
+
+
+def test_a_large_schema_is_checked_and_not_kept() -> None:
+    kept = _problem.cache_info().currsize
+    usable({"enum": ["x" * KEPT_CHARACTERS]})
+    assert _problem.cache_info().currsize == kept
+
+
+def test_a_document_fits_or_not() -> None:
+    assert fits("1", {"type": "integer"})
+    assert not fits('"1"', {"type": "integer"})
+    assert not fits("{", {"type": "object"})

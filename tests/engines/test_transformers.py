@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from smallworks import starter
+from smallworks.engines import shape
 from smallworks.engines.transformers import Quantization, Transformers, resolve
-from smallworks.errors import ModelError, RequestError
+from smallworks.errors import MissingExtra, ModelError, RequestError
 from smallworks.types import Choices, Prompt, Sampling
 
 torch = pytest.importorskip("torch")
@@ -245,3 +246,86 @@ def test_bitsandbytes_weights_score_near_the_reference(quantization: Quantizatio
     scores, reference = small.score(rows, LABELS), whole.score(rows, LABELS)
     assert np.allclose(np.exp(scores).sum(1), 1)
     assert 0 < np.abs(np.exp(scores) - np.exp(reference)).max() < (0.05 if quantization == "int8" else 0.3)
+
+
+def write_compressed(folder: Path, out: Path, *, bits: int) -> dict[str, np.ndarray]:
+    """The linear layers packed here by hand, as compressed-tensors has it; returns them as whole numbers say.
+
+    4 bits: groups of 16 columns, eight numbers in one of 32 bits, the earlier one lower; 8 bits: a scale a
+    row, and activations in 8 bits too.
+    """
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(folder, out)
+    stored, dense = {}, {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        if not name.endswith("_proj.weight"):
+            stored[name] = dense[name] = weight
+            continue
+        groups = weight.reshape(len(weight), -1, 16) if bits == 4 else weight[:, None]
+        most = 2 ** (bits - 1) - 1
+        scales = np.abs(groups).max(2, keepdims=True) / most
+        whole = np.rint(groups / scales).astype(np.int64)
+        dense[name] = (whole * scales).reshape(weight.shape).astype(np.float32)
+        stored[f"{name}_scale"] = scales[..., 0].astype(np.float32)
+        if bits == 8:
+            stored[name] = whole[:, 0].astype(np.int8)
+            continue
+        nibbles = (whole + 8).reshape(len(weight), -1, 8) << np.arange(0, 32, 4)
+        stored[f"{name}_packed"] = nibbles.sum(2).astype(np.uint32).view(np.int32)
+        stored[f"{name}_shape"] = np.array(weight.shape, np.int64)
+    save_file(stored, out / "model.safetensors", metadata={"format": "pt"})
+    usual = {"num_bits": bits, "type": "int", "symmetric": True}
+    spread = {"strategy": "group", "group_size": 16} if bits == 4 else {"strategy": "channel"}
+    asked = {**usual, "strategy": "token", "dynamic": True} if bits == 8 else None
+    form = "pack-quantized" if bits == 4 else "int-quantized"
+    group = {
+        "targets": ["Linear"],
+        "weights": {**usual, **spread},
+        "input_activations": asked,
+        "format": form,
+    }
+    config = json.loads((out / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": group},
+        "format": form,
+        "ignore": ["lm_head"],
+        "quantization_status": "compressed",
+    }
+    (out / "config.json").write_text(json.dumps(config))
+    return dense
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_compressed_tensors_answer_as_the_numbers_that_they_hold(
+    folder: Path, tmp_path: Path, bits: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("compressed_tensors")
+    from safetensors.numpy import save_file
+
+    numbers = write_compressed(folder, tmp_path / "small", bits=bits)
+    dense = shutil.copytree(folder, tmp_path / "dense")
+    save_file(numbers, dense / "model.safetensors", metadata={"format": "pt"})
+    rows = [Prompt(text="", ids=tuple(range(40, 40 + n))) for n in (5, 9)]
+    small = Transformers(tmp_path / "small", threads=1)
+    scores, wanted = small.score(rows, LABELS), Transformers(dense, threads=1).score(rows, LABELS)
+    off = np.abs(scores - wanted).max()
+    assert off < 1e-4 if bits == 4 else 1e-4 < off < 0.5, "activations of 8 bits are not the whole ones"
+    assert np.allclose(small.score(rows[:1], LABELS), scores[:1], atol=1e-4), "whatever stands beside it"
+    assert "it/s" not in capfd.readouterr().err, "no bars on the user's terminal"
+
+
+def test_compressed_tensors_without_their_library_name_the_extra(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_compressed(folder, tmp_path / "small", bits=4)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"compressed_tensors.*\[quant\]"):
+        Transformers(tmp_path / "small", threads=1)
+
+
+def test_packed_weights_are_counted_by_their_parameters(folder: Path, tmp_path: Path) -> None:
+    write_compressed(folder, tmp_path / "small", bits=4)
+    whole, packed = shape.read(folder), shape.read(tmp_path / "small")
+    assert whole.parameters < packed.parameters < 1.1 * whole.parameters

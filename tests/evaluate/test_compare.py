@@ -86,31 +86,31 @@ def test_rows_that_are_missing_doubled_or_changed_are_named(make: Make) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
-def test_a_hundred_thousand_rows_are_compared_in_time(metric: str, make: Make) -> None:
+def test_thirty_thousand_rows_are_compared_in_time(metric: str, make: Make) -> None:
     draw = random.Random(0)
-    due = draw.choices(LABELS, k=100_000)
+    due = draw.choices(LABELS, k=30_000)
     a, b = (
         make("classify", [(d, d if draw.random() < p else draw.choice(LABELS)) for d in due])
         for p in (0.9, 0.91)
     )
     start = time.process_time()
     found = compare(a, b, metric, kind="classify")
-    assert time.process_time() - start < 30  # about 1 measured: what this guards against is minutes
+    assert time.process_time() - start < 15  # far below 1 measured: what this guards against is minutes
     assert found.p_value < 0.05
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_distinct_scores_are_compared_in_time(make: Make) -> None:
+def test_thirty_thousand_distinct_scores_are_compared_in_time(make: Make) -> None:
     draw = random.Random(0)
     row = make("answer", [("x", "x")])[0]
     a, b = (
         [
             replace(row, example_id=ExampleId(f"r{i}"), scores={"token_f1": draw.random()})
-            for i in range(100_000)
+            for i in range(30_000)
         ]
         for _ in range(2)
     )
     start = time.process_time()
     found = compare(a, b, "token_f1", kind="answer")
-    assert time.process_time() - start < 30  # about 1 measured: what this guards against is minutes
-    assert found.difference.high - found.difference.low == pytest.approx(0.005, abs=0.001)
+    assert time.process_time() - start < 15  # far below 1 measured: what this guards against is minutes
+    assert found.difference.high - found.difference.low == pytest.approx(0.0092, abs=0.0015)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from smallworks.evaluate.retrieval import measured, ndcg_at, recall_at, reciprocal_rank
+from smallworks.evaluate.retrieval import found, measured, ndcg_at, recall_at, reciprocal_rank
+from smallworks.evaluate.run import record
+from smallworks.types import Answer, Example, ExampleId, Source
 
 
 def test_recall_is_the_share_of_the_relevant_among_the_first() -> None:
@@ -38,8 +41,28 @@ def test_ndcg_agrees_with_a_reference() -> None:
 
 
 def test_means_come_with_intervals() -> None:
-    found = measured([["a", "b"], ["b", "a"], ["c", "d"]], [{"a"}, {"a"}, {"a"}])
-    assert set(found) == {"recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10"}
-    assert found["recall@5"].value == pytest.approx(2 / 3) and found["recall@1"].value == pytest.approx(1 / 3)
-    assert found["mrr@10"].value == pytest.approx(0.5)
-    assert all(0 <= one.low <= one.value <= one.high <= 1 for one in found.values())
+    means = measured([["a", "b"], ["b", "a"], ["c", "d"]], [{"a"}, {"a"}, {"a"}])
+    assert set(means) == {"recall@1", "recall@5", "recall@10", "mrr@10", "ndcg@10"}
+    assert means["recall@5"].value == pytest.approx(2 / 3) and means["recall@1"].value == pytest.approx(1 / 3)
+    assert means["mrr@10"].value == pytest.approx(0.5)
+    assert all(0 <= one.low <= one.value <= one.high <= 1 for one in means.values())
+
+
+def test_a_row_is_scored_by_the_documents_of_its_passages() -> None:
+    sources = [Source(document=name, path=name, text="We open at nine.") for name in ("a", "a", "b")]
+    assert found(sources, ("b",)) == {
+        "recall@k": 1.0,
+        "mrr@k": 0.5,
+        "ndcg@k": pytest.approx(1 / math.log2(3)),
+    }
+    assert found([], ("b",)) == {"recall@k": 0.0, "mrr@k": 0.0, "ndcg@k": 0.0}
+    assert found(sources, ()) == {} and found(None, ("b",)) == {}
+
+
+def test_an_answer_from_documents_rests_on_its_sources_and_not_on_the_question() -> None:
+    asked = Example(id=ExampleId("1"), inputs={"question": "Nine?"}, output="nine", documents=("a",))
+    said = Answer(text="nine", tokens_in=0, tokens_out=0, ms=0)
+    grounded = replace(said, sources=(Source(document="a", path="a", text="We open at nine."),))
+    scores = [record(asked, one, kind="answer", documents=True).scores for one in (said, grounded)]
+    assert "supported" not in scores[0] and "recall@k" not in scores[0]
+    assert (scores[1]["supported"], scores[1]["recall@k"]) == (1.0, 1.0)

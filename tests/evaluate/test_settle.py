@@ -12,7 +12,7 @@ from smallworks.bundle import Manifest
 from smallworks.engines.calibration import LEAST_ROWS
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
-from smallworks.evaluate.settle import fit
+from smallworks.evaluate.settle import fit, fit_scope
 from smallworks.prompt.renderer import Renderer
 from smallworks.types import Choices, PromptSpec
 
@@ -57,3 +57,14 @@ def test_few_validation_rows_give_a_temperature_alone(
 ) -> None:
     assert fit(predictor, [], rows[: LEAST_ROWS - 1]).isotonic == ()
     assert fit(predictor, [], []).temperature == 1.0
+
+
+def test_the_threshold_of_scope_comes_from_validation_rows(
+    predictor: Predictor, rows: list[dict[str, Any]]
+) -> None:
+    found = fit_scope(predictor, rows, loss=0.1, label=None, outside=[])
+    assert found.scope and found.scope.score == "probability"
+    scoped = replace(predictor, manifest=replace(predictor.manifest, scope=found.scope))
+    lost = [scoped.answer(row["inputs"]).abstain for row in rows]
+    assert np.mean(lost) == pytest.approx(0.1, abs=0.005)
+    assert predictor.answer(rows[0]["inputs"]).abstain is None

@@ -138,11 +138,11 @@ def test_labels_that_the_bundle_does_not_give_are_refused(bundle: Path, tmp_path
     ],
 )
 def test_no_pattern_hangs(pattern: str, text: str, tmp_path: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     guards = Guards(parse(rule(f"regex = '''{pattern}'''\naction='replace'\nwith='#'"), tmp_path))
     list(tried(guards, [text], "in"))
     list(tried(guards, [text], "out"))
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_costs_are_told_for_the_policy_and_each_rule(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smallworks import compress, files, starter, taskfile
+from smallworks import child, compress, files, starter, taskfile
 from smallworks.bundle import Bundle, Calibration, Manifest, freeze
 from smallworks.bundle.golden import write
 from smallworks.compress.weights import write as write_tensors
@@ -55,10 +57,28 @@ def small_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return write_task(tmp_path_factory.mktemp("small"))
 
 
+Here = Callable[[], AbstractContextManager[None]]
+CHILD = child.run
+
+
 @pytest.fixture(scope="session")
-def small_table(small_task: Task) -> Table:
+def small_table(small_task: Task, here: Here) -> Table:
     """Majority and linear, built."""
-    return build(small_task, Options(only=("majority", "linear")))
+    with here():
+        return build(small_task, Options(only=("majority", "linear")))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(here: Here) -> Iterator[None]:
+    """Workers run in this process, where what they need is loaded once, except for tests with `children`."""
+    with here():
+        yield
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run in processes of their own, as they do for users."""
+    monkeypatch.setattr(child, "run", CHILD)
 
 
 SPECIMENS = (

@@ -1,4 +1,4 @@
-"""The main journey, end to end on real children: table, choice, bundles, re-run, failures."""
+"""The main journey, end to end: table, choice, bundles, the same on real children, re-run, failures."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def test_a_bundle_that_was_deleted_is_made_again(
     assert build(task, Options(only=("majority",))).chosen.is_dir()
 
 
-def test_the_same_rows_give_the_same_bundle_elsewhere(
+@pytest.mark.usefixtures("children")
+def test_the_same_rows_give_the_same_bundle_elsewhere_and_in_children(
     tmp_path: Path, small_task: Task, small_table: Table
 ) -> None:
     folder = tmp_path / "elsewhere"
@@ -175,6 +176,9 @@ def test_recorded_flagship_answers_stand_on_the_table(tmp_path: Path) -> None:
     assert flagship.metric.value > 0.9 and flagship.bundle is None
     assert flagship.cost_per_1000 > row(table, "majority").cost_per_1000
     assert table.chosen_name == "majority"
+    lineage = open_bundle(row(table, "majority").bundle).manifest.lineage
+    assert lineage["flagship"] and lineage["flagship_input_price"] > 0
+    assert lineage["flagship_per_1000"] == pytest.approx(flagship.cost_per_1000, rel=0.2)
 
 
 @pytest.mark.slow

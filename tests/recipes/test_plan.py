@@ -18,6 +18,7 @@ from smallworks.recipes.plan import (
     CANDIDATES,
     CASCADES,
     MOST_TUNED_WHOLE,
+    RETRIEVAL,
     Planned,
     engine,
     family,
@@ -64,7 +65,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
         (("linear", "majority"), (), ("majority", "linear")),
         (("lm-*",), ("*-q?_0",), ("lm-zero", "lm-few", "lm-lora", "lm-full")),
         (("lm-lora*",), (), ("lm-lora", "lm-lora-q8_0", "lm-lora-q4_0")),
-        ((), ("lm-*", "fused", "flagship", "cascade-*"), ("majority", "linear")),
+        ((), ("lm-*", "fused", "flagship", "cascade-*", "retrieval"), ("majority", "linear")),
         (("cascade-*",), ("cascade-lm",), ("cascade-fused", "cascade-flagship")),
     ],
 )
@@ -89,7 +90,7 @@ def test_a_name_that_is_no_candidate_gets_the_nearest(pattern: str, offered: str
 
 def test_the_whole_table_is_planned() -> None:
     names = planned()
-    assert tuple(names) == CANDIDATES and len(CANDIDATES) == 19
+    assert tuple(names) == tuple(name for name in CANDIDATES if name != RETRIEVAL) and len(names) == 19
     assert {name for name, p in names.items() if p.skipped} <= {"flagship", "fused", *CASCADES}
 
 
@@ -108,6 +109,35 @@ def test_the_whole_table_is_planned() -> None:
 )
 def test_each_has_its_family_and_engine(name: str, of: str, on: str) -> None:
     assert (family(name), engine(name, FOLDER)) == (of, on)
+
+
+def test_with_documents_models_read_passages_and_one_is_asked_without() -> None:
+    answering = replace(TASK, kind="answer", targets=Targets(metric="token_f1"))
+    grounded = replace(answering, data=replace(TASK.data, documents=Path("handbook")))
+    only = ("retrieval", "lm-zero*", "lm-lora")
+    names = planned(grounded, only=only)
+    assert list(names) == [
+        "retrieval",
+        "lm-zero",
+        "lm-zero+retrieval",
+        "lm-zero-q8_0+retrieval",
+        "lm-zero-q4_0+retrieval",
+        "lm-lora+retrieval",
+    ]
+    assert names["retrieval"].skipped is None and names["lm-lora+retrieval"].family == "lm-lora"
+    assert "documents" in (planned(answering, only=only)["retrieval"].skipped or "")
+    assert "documents" in (planned(only=("retrieval",))["retrieval"].skipped or "")
+    with pytest.raises(UserError, match="Every candidate"):
+        planned(skip=("majority", "linear", "fused", "lm-*", "flagship", "cascade-*"))
+
+
+@pytest.mark.parametrize("asked", ["url", "answers"])
+def test_only_a_flagship_that_can_be_asked_reads_passages(asked: str) -> None:
+    where: dict[str, Any] = {"url": "http://h/v1"} if asked == "url" else {"answers": Path("a.jsonl")}
+    flagship = Flagship(name="f", input_price=1, output_price=1, **where)
+    data = replace(TASK.data, documents=Path("handbook"))
+    names = planned(replace(TASK, kind="answer", data=data, flagship=flagship), only=("flagship",))
+    assert list(names) == ["flagship", "flagship+retrieval"][: 2 if asked == "url" else 1]
 
 
 def test_synthetic_rows_make_twins_of_what_is_fitted_or_tuned() -> None:

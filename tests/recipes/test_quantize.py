@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smallworks import child, files, starter
+from smallworks import child, compress, files, starter
 from smallworks.bundle import Bundle, Calibration, freeze, open_bundle
 from smallworks.bundle.golden import TOLERANCES, read
 from smallworks.bundle.manifest import PRECISIONS
@@ -18,8 +18,9 @@ from smallworks.cli import run
 from smallworks.compress import kquants
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.errors import BundleError, MissingExtra, UserError
+from smallworks.evaluate import probe
 from smallworks.evaluate.replay import replay
-from smallworks.recipes import formats, weights
+from smallworks.recipes import exportable, formats, weights
 from smallworks.recipes.quantize import frozen, quantize
 from smallworks.seams import silent
 from smallworks.types import Table
@@ -40,6 +41,51 @@ def test_each_form_lies_beside_the_bundle_and_answers_for_its_golden_rows(
         parity = replay(made[0], predictor)
     assert parity and parity.holds and 0 < parity.worst < 0.02
     assert not (tmp_path / "scratch").exists()
+
+
+def test_an_adapter_beside_its_base_answers_as_one_merged_into_it(adapted: Bundle, tmp_path: Path) -> None:
+    beside, merged = frozen(adapted, ("adapter-f32", "f32"), tmp_path / "scratch", silent)
+    manifest = beside.manifest
+    assert (manifest.candidate, manifest.model, manifest.adapter) == (
+        "lm-lora-adapter-f32",
+        "model.gguf",
+        "adapter.gguf",
+    )
+    base = compress.quantize(starter.MODEL, tmp_path / "base.gguf", "f32")
+    assert manifest.files["model.gguf"] == files.hash_file(base), "any bundle over this base has this file"
+    for bundle in (beside, merged):
+        with open_predictor(bundle) as predictor:
+            parity = replay(bundle, predictor)
+        assert parity and parity.holds and parity.tolerance == 0.001
+    with pytest.raises(BundleError, match="GGUF file"):
+        quantize(beside.path, ["q8_0"])
+    with pytest.raises(BundleError, match=r"adapter beside its base.*smallworks quantize .*lm-lora-"):
+        exportable.check(beside, "ollama")
+
+
+def test_whole_weights_have_no_adapter_to_keep_apart(adapted: Bundle, tmp_path: Path) -> None:
+    bare = Bundle(path=adapted.path, id=adapted.id, manifest=replace(adapted.manifest, adapter=None))
+    with pytest.raises(BundleError, match="holds no adapter"):
+        formats.check_bundle(bare, ["adapter-q8_0"])
+
+
+def test_large_files_with_the_same_bytes_lie_on_the_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SHARED_FROM", 0)
+    monkeypatch.setenv("SMALLWORKS_HOME", str(tmp_path / "home"))
+    one, two, other = (tmp_path / name for name in ("one.gguf", "two.gguf", "other.gguf"))
+    for path, content in ((one, b"base"), (two, b"base"), (other, b"other")):
+        path.write_bytes(content)
+        weights.shared(path)
+    assert one.stat().st_ino == two.stat().st_ino != other.stat().st_ino
+    one.write_bytes(b"rotten")
+    two.unlink()
+    two.write_bytes(b"base")
+    assert weights.shared(two).read_bytes() == b"base", "what was damaged in the pool is not handed out"
+    other.unlink()
+    weights.shared(two)
+    assert [path.name for path in (tmp_path / "home" / "bases").iterdir()] == [f"{files.hash_file(two)}.gguf"]
 
 
 def test_a_form_that_was_frozen_before_is_not_made_again(
@@ -102,7 +148,8 @@ def test_forms_made_in_a_child_answer_for_their_golden_rows(adapted: Bundle, tmp
 
 
 @pytest.mark.parametrize(
-    ("format", "extra"), [("openvino-int4", "openvino"), ("onnx-int4", "genai"), ("bnb-8bit", "quant")]
+    ("format", "extra"),
+    [("openvino-int4", "openvino"), ("onnx-int4", "genai"), ("bnb-8bit", "quant"), ("awq", "quant")],
 )
 def test_a_form_whose_library_is_missing_names_the_extra(
     format: str, extra: str, monkeypatch: pytest.MonkeyPatch
@@ -112,6 +159,21 @@ def test_a_form_whose_library_is_missing_names_the_extra(
         formats.check_formats([format])
 
 
+@pytest.mark.parametrize("formats_", [["gptq"], ["q8_0", "w8a8"]])
+def test_forms_that_want_another_python_are_refused_without_it(
+    formats_: list[str], adapted: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: True)
+    monkeypatch.setenv("SMALLWORKS_HOME", str(tmp_path))
+    monkeypatch.delenv("SMALLWORKS_LLMCOMPRESSOR", raising=False)
+    assert not {"gptq", "awq", "w8a8"} & set(formats.here_now())
+    with pytest.raises(UserError, match=r"llmcompressor in an environment of its own.*--install"):
+        quantize(adapted.path, formats_)
+    formats.check_formats(formats_, install=True)
+    with pytest.raises(UserError, match=r"--install has no meaning for --to q8_0"):
+        quantize(adapted.path, ["q8_0"], install=True)
+
+
 def test_every_precision_has_a_tolerance() -> None:
     assert set(PRECISIONS) < set(TOLERANCES)
 
@@ -119,10 +181,12 @@ def test_every_precision_has_a_tolerance() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["q8_0", "awq"], ["'awq' does not run here", "llmcompressor"]),
         (["q4_k_m"], ["llama-quantize", "not on the PATH"]),
         (["q8"], ["'q8' is no format", "q8_0"]),
-        (["awk"], ["'awk' is no format", "Valid: bf16"]),
+        (["awk"], ["'awk' is no format", "awq"]),
+        (["zzz"], ["'zzz' is no format", "Valid: awq"]),
+        (["adapter-q8"], ["'adapter-q8' is no format", "adapter-q8_0"]),
+        (["adapter-q4_k_m"], ["llama-quantize", "not on the PATH"]),
         (["q8_0", "q8_0"], ["twice"]),
         ([], ["no format"]),
     ],
@@ -151,6 +215,7 @@ def test_bundles_without_whole_weights_are_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief")
 def test_the_table_is_measured_once_and_judged_together(
     adapted: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +240,7 @@ def test_the_table_is_measured_once_and_judged_together(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief")
 def test_written_answers_are_compared_by_their_first_tokens(written: Bundle, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(
@@ -184,6 +250,13 @@ def test_written_answers_are_compared_by_their_first_tokens(written: Bundle, tmp
     assert done.over == "first tokens"
     f16, q4 = (form.divergence for form in done.forms[1:])
     assert f16 and q4 and f16.rows == 8 and 0 <= f16.mean < q4.mean < 1
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speeds of a few tokens: that there is one is shown here, and what it is by a quiet machine."""
+    monkeypatch.setattr(probe, "PREFILL", 32)
+    monkeypatch.setattr(probe, "DECODE", 12)
 
 
 @pytest.fixture

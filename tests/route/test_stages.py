@@ -58,3 +58,9 @@ def test_one_stage_is_no_cascade() -> None:
 )
 def test_rows_of_one_group_tell_less(groups: list[str], said: float) -> None:
     assert design(groups) == said
+
+
+def test_what_was_kept_back_as_out_of_scope_always_goes_on() -> None:
+    kept = replace(CHEAP[0], scores={"accuracy": 1.0, "in_scope_loss": 1.0})
+    first, _ = stages_of([[kept, CHEAP[1]], CHEAP], ["a", "b"], [1.0, 2.0], [3.0, 4.0])
+    assert np.allclose(first.confidence, [0.0, 0.7])

@@ -68,7 +68,7 @@ def code(reply: httpx2.Response) -> tuple[int, str]:
 
 def spent(keys: KeyFile, key: Key, true: Callable[[int], bool]) -> bool:
     """Whether what the key has spent comes to this, once what has ended is written down."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (done := true(sum(u.tokens for u in Tables(keys.database).usage() if u.account == key.id))):
         if time.monotonic() > deadline:
             break
@@ -78,7 +78,7 @@ def spent(keys: KeyFile, key: Key, true: Callable[[int], bool]) -> bool:
 
 def comes_in(client: httpx2.Client) -> bool:
     """Whether GENERATE is answered within half the time that LONG takes."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (reply := client.post("/generate", json=GENERATE)).status_code == 429:
         if time.monotonic() > deadline:
             return False

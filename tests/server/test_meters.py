@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from smallworks.bundle.manifest import Remote
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.server import background, create_app
+from smallworks.server.line import Line
+from smallworks.server.meters import BundleMeters, Meters
+from smallworks.server.prices import Flagship, Price
+from smallworks.server.room import Served
+from smallworks.server.rules import Rules
+from smallworks.types import Answer
 
 CHAT = "/v1/chat/completions"
 
@@ -67,3 +76,63 @@ def test_a_stream_tells_its_first_token_and_the_time_of_the_others(url: str) -> 
     assert found["smallworks_token_seconds_sum", "echo"] >= 0.001
     assert found["smallworks_tokens_out_total", "echo"] == tokens
     assert found["smallworks_request_seconds_sum", "echo", "chat"] >= 0.001 * tokens
+
+
+TOKENS = Answer(text="bug", tokens_in=1000, tokens_out=100, ms=1.0)
+
+
+def counted(meters: Meters, name: str = "tickets") -> list[float | None]:
+    """Dollars paid, of the flagship instead, and saved."""
+    names = ("dollars", "flagship_dollars", "saved_dollars")
+    return [meters.registry.get_sample_value(f"smallworks_{each}_total", {"bundle": name}) for each in names]
+
+
+def bundle_of(meters: Meters, labelling: Callable[..., Predictor], **manifest: Any) -> BundleMeters:
+    return Served(("tickets",), labelling(**manifest), Rules(), meters)._meters
+
+
+def test_what_a_bundle_saves_is_counted_against_the_flagship(labelling: Callable[..., Predictor]) -> None:
+    meters = Meters({"tickets": Price.of(0.1, 0.1)}, {"default": Flagship(Price.of(2.5, 10))})
+    bundle_of(meters, labelling).answered([TOKENS, TOKENS])
+    assert counted(meters) == pytest.approx([0.00022, 0.007, 0.00678])
+
+
+def test_the_prices_of_its_task_come_with_a_bundle(labelling: Callable[..., Predictor]) -> None:
+    meters, lineage = Meters(), {"flagship_input_price": 1.0, "flagship_output_price": 2.0}
+    bundle_of(meters, labelling, lineage=lineage).answered([TOKENS])
+    assert counted(meters) == pytest.approx([0.0, 0.0012, 0.0012])
+
+
+def test_without_a_price_nothing_is_counted(labelling: Callable[..., Predictor]) -> None:
+    meters = Meters()
+    bundle_of(meters, labelling).answered([TOKENS])
+    assert counted(meters) == [0.0, None, None]
+    meters = Meters(flagships={"default": Flagship(Price.of(1, 1))})
+    remote = Remote(url="http://127.0.0.1:1/v1", model="big")
+    bundle_of(meters, labelling, remote=remote).answered([TOKENS])
+    assert counted(meters) == [0.0, None, None], "what that server takes is not known"
+
+
+def test_a_loss_is_taken_off_later_savings() -> None:
+    meters = Meters({"tickets": Price.of(3, 3)})
+    line = Line("tickets", 1, Rules())
+    bundle = meters.bundle("tickets", line, flagship=Flagship(Price.of(2, 20)))
+    bundle.answered([replace(TOKENS, tokens_out=0)])  # a loss of 0.001
+    assert counted(meters) == pytest.approx([0.003, 0.002, 0.0])
+    bundle.answered([TOKENS])  # a gain of 0.0007: not yet earned back
+    bundle.answered([TOKENS])
+    assert counted(meters)[2] == pytest.approx(0.0004)
+
+
+def test_a_stage_that_asks_the_flagship_costs_what_it_takes() -> None:
+    meters = Meters()
+    line, big = Line("tickets", 1, Rules()), Price.of(2.5, 10)
+    bundle = meters.bundle("tickets", line, flagship=Flagship(big), stages={"flagship": big})
+    bundle.answered([replace(TOKENS, stage="linear"), replace(TOKENS, stage="flagship")])
+    assert counted(meters) == pytest.approx([0.0035, 0.007, 0.0035])
+
+
+def test_an_answer_without_tokens_is_counted_as_one_answer(labelling: Callable[..., Predictor]) -> None:
+    meters = Meters(flagships={"tickets": Flagship(Price.of(2.5, 10), answer=700)})
+    bundle_of(meters, labelling).answered([replace(TOKENS, tokens_in=0, tokens_out=0)] * 2)
+    assert counted(meters) == pytest.approx([0.0, 0.0014, 0.0014])

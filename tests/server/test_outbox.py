@@ -37,12 +37,12 @@ def test_what_does_not_fit_is_counted_and_nobody_waits() -> None:
 
     def write(batch: Sequence[int]) -> None:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(60)
         written.extend(batch)
 
     box, lost = make(write, size=10)
     box.put(0)
-    assert begun.wait(10)
+    assert begun.wait(60)
     for number in range(1, 31):
         box.put(number)
     assert lost == {"full": 20}
@@ -64,7 +64,7 @@ def test_a_failure_loses_its_batch_alone_and_is_said_once(caplog: pytest.LogCapt
     box, lost = make(write)
     for number in range(3):
         box.put(number)
-        assert failed.wait(10)
+        assert failed.wait(60)
         failed.clear()
     broken = False
     box.put(3)
@@ -80,11 +80,11 @@ def test_what_cannot_be_written_by_the_end_is_counted(monkeypatch: pytest.Monkey
 
     def write(batch: Sequence[int]) -> None:
         begun.set()
-        go.wait(10)
+        go.wait(60)
 
     box, lost = make(write)
     box.put(0)
-    assert begun.wait(10)
+    assert begun.wait(60)
     box.put(1)
     box.close()
     go.set()
@@ -103,7 +103,7 @@ def test_a_full_batch_that_failed_is_followed_by_a_rest(monkeypatch: pytest.Monk
     box, lost = make(write)
     for number in range(3):
         box.put(number)
-    assert failed.wait(10)
+    assert failed.wait(60)
     assert not again.wait(0.05)
     box.close()
     assert lost == {"failed": 3}

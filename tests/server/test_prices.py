@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from smallworks.errors import UserError
 from smallworks.server.meters import Meters
-from smallworks.server.prices import FREE, Price, check_priced, dollars, listed, micros
+from smallworks.server.prices import (
+    FREE,
+    Flagship,
+    Price,
+    check_flagships,
+    check_priced,
+    dollars,
+    listed,
+    micros,
+    replaced,
+)
 
 tokens = st.integers(0, 10**7)
 amounts = st.decimals(0, 1000, places=6)
@@ -71,3 +81,25 @@ def test_a_price_of_nothing_that_is_served_is_refused() -> None:
     with pytest.raises(UserError, match=r"prices\.ticket") as refused:
         check_priced(["ticket"], iter(["tickets"]))
     assert "Did you mean 'tickets'?" in str(refused.value)
+
+
+def test_a_task_tells_its_bundles_what_they_replace() -> None:
+    lineage = {"flagship": "big", "flagship_input_price": 2.5, "flagship_output_price": 10}
+    assert replaced(lineage) == Flagship(Price.of(2.5, 10))
+    assert replaced({**lineage, "flagship_per_1000": 0.7}) == Flagship(Price.of(2.5, 10), 700)
+    assert replaced({}) is None and listed(lineage) is FREE
+
+
+def test_the_flagship_of_a_bundle_is_that_of_its_name_before_its_own_and_the_usual_one() -> None:
+    named, own, usual = (Flagship(Price.of(n, n)) for n in (1, 2, 3))
+    meters = Meters(flagships={"tickets": named, "default": usual})
+    assert meters.replaces(("tickets-linear-0123abcd", "tickets"), own) is named
+    assert meters.replaces(("others",), own) is own
+    assert meters.replaces(("others",), None) is usual
+    assert Meters().replaces(("others",), None) is None
+
+
+def test_a_flagship_of_nothing_that_is_served_is_refused() -> None:
+    check_flagships(["default", "tickets"], ["tickets"])
+    with pytest.raises(UserError, match=r"flagships\.ticket\]"):
+        check_flagships(["ticket"], ["tickets"])

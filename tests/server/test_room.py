@@ -108,7 +108,7 @@ def test_the_first_piece_arrives_long_before_the_last(http: httpx2.Client) -> No
     with http.stream("POST", CHAT, json=body) as reply:
         arrivals = [time.perf_counter() - start for _ in reply.iter_raw()]
     assert len(arrivals) > 5
-    assert arrivals[0] < arrivals[-1] / 3
+    assert arrivals[-1] - arrivals[0] > 0.15  # they are made in 0.6 s, however late the first one comes
 
 
 def test_many_clients_get_their_own_answers(http: httpx2.Client) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import subprocess
@@ -10,9 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx2
@@ -134,19 +131,20 @@ def test_a_served_bundle_answers_and_ends_quietly_on_sigterm(bundle: Path) -> No
 
 SLOW = """
 from pathlib import Path
-from smallworks.bundle.manifest import Manifest
+from tempfile import TemporaryDirectory
+from smallworks.bundle import Manifest, freeze
+from smallworks.engines import opening
 from smallworks.engines.fake import Fake
-from smallworks.engines.predictor import Predictor
-from smallworks.prompt.renderer import Renderer
-from smallworks.server import Config, assembly, serve
-from smallworks.server.bundles import Seat
+from smallworks.server import Config, serve
 from smallworks.types import PromptSpec
 
 spec = PromptSpec(style="chat", kind="generate", instruction="Say it.")
 manifest = Manifest(task="slow", kind="generate", candidate="fake", engine="fake", prompt=spec)
-slow = Predictor(manifest=manifest, model=Fake(pace=0.01), renderer=Renderer(spec))
-assembly.seated = lambda word, releases: Seat(word=word, path=Path(word), id="", predictor=slow)
-serve(Config(bundles=("slow",), port=0))
+opening.MAKERS["fake"] = lambda bundle, threads: Fake(pace=0.01)
+with TemporaryDirectory() as folder:
+    (Path(folder) / "draft").mkdir()
+    slow = freeze(Path(folder) / "draft", manifest, into=Path(folder))
+    serve(Config(bundles=(str(slow.path),), port=0))
 """
 """`smallworks serve` of a bundle that takes seconds."""
 
@@ -165,21 +163,3 @@ def test_on_sigterm_a_stream_is_finished_and_new_requests_are_refused() -> None:
             assert list(lines)[-2:] == ["data: [DONE]", ""]
         assert process.wait(timeout=20) == 0
         assert process.stderr and process.stderr.read() == ""
-
-
-@pytest.mark.slow
-def test_the_server_adds_little_to_a_request(bundle: Path) -> None:
-    """A few milliseconds in the quietest round; `python -m benchmarks serve_overhead` has the figure."""
-    body = json.dumps({"messages": [{"role": "user", "content": "It crashes."}]})
-    headers = {"content-type": "application/json"}
-    with served(serving(bundle)) as (url, _):
-        client = HTTPConnection(url.removeprefix("http://"))
-
-        def milliseconds() -> float:
-            start = time.perf_counter()
-            client.request("POST", "/v1/chat/completions", body, headers)
-            assert client.getresponse().read()
-            return 1000 * (time.perf_counter() - start)
-
-        rounds = [median(milliseconds() for _ in range(100)) for _ in range(5)]
-    assert min(rounds) <= 10

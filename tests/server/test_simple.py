@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx2
 import pytest
+
+from smallworks.bundle.manifest import Scope
+from smallworks.engines.predictor import Predictor
+from smallworks.server import background, create_app
 
 
 def test_health_is_a_word(http: httpx2.Client) -> None:
@@ -57,3 +63,18 @@ def test_classify_on_a_writing_bundle_points_to_the_right_route(http: httpx2.Cli
     refused = http.post("/v1/classify", json={"model": "echo", "input": "x"})
     assert refused.status_code == 400
     assert "/v1/chat/completions" in refused.json()["error"]["message"]
+
+
+def test_a_bundle_with_a_scope_says_whether_it_abstains(labelling: Callable[..., Predictor]) -> None:
+    bundle = labelling(scope=Scope(score="probability", at=0.6))
+    with background(create_app({"scoped": bundle}, default="scoped")) as url:
+        rows = httpx2.post(f"{url}/v1/classify", json={"input": ["It crashes.", "Why?"]}).json()["data"]
+        said = httpx2.post(f"{url}/generate", json={"input_text": "It crashes."}).json()
+        chat = {"model": "scoped", "messages": [{"role": "user", "content": "It crashes."}]}
+        extra = httpx2.post(f"{url}/v1/chat/completions", json=chat).json()["smallworks"]
+    assert rows[0]["abstain"] is said["abstain"] is extra["abstain"] is False
+    assert rows[1]["abstain"] is (rows[1]["probability"] < 0.6)
+
+
+def test_a_bundle_without_one_says_nothing_of_it(http: httpx2.Client) -> None:
+    assert "abstain" not in http.post("/v1/classify", json={"input": "It crashes."}).json()["data"][0]

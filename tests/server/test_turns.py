@@ -100,8 +100,8 @@ def test_a_failure_is_its_own_works_and_the_next_goes_on() -> None:
 
 def test_shutting_down_cancels_what_waits_and_lets_the_rest_end() -> None:
     turns, go, begun = Turns(1, "bench"), Event(), Event()
-    under_way = turns.submit("a", 1, lambda: begun.set() or go.wait(10))
-    assert begun.wait(10)
+    under_way = turns.submit("a", 1, lambda: begun.set() or go.wait(60))
+    assert begun.wait(60)
     waits = turns.submit("a", 1, lambda: 5)
     turns.shutdown()
     go.set()

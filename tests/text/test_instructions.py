@@ -70,6 +70,6 @@ def test_an_order_in_a_sentence_without_end_goes_and_the_rest_stays() -> None:
 
 @pytest.mark.parametrize("unit", ["<system ", "![", "ignore ", "ignore!", "a. ", "answer only "])
 def test_no_text_takes_long(unit: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     orders(unit * (10_000 // len(unit)))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

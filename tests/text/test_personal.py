@@ -83,9 +83,9 @@ def test_spans_stand_in_order_and_never_overlap(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["1", "1 ", "1-", "(1)", "a@", "a.", "12:", "::", "GB82 "])
 def test_no_text_takes_long(unit: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     find(unit * (20_000 // len(unit)) + "@")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_check_digits() -> None:

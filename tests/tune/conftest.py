@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smallworks import starter
+from smallworks import child, starter
 from smallworks.prompt import TrainingRow
-from smallworks.seams import silent
 from smallworks.tune import TuneOptions, TuneRequest
+from smallworks.tune.run import in_child, write_rows
 
 END, PAD = 2, 3
 OPTIONS = TuneOptions(
@@ -31,6 +31,7 @@ OPTIONS = TuneOptions(
     least_interval=1,
 )
 Ask = Callable[..., TuneRequest]
+Here = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session")
@@ -94,27 +95,16 @@ def ask(base: Path, tmp_path: Path) -> Ask:
 
 
 @pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[TuneRequest], dict[str, Any]]]:
+def train(here: Here) -> Callable[[TuneRequest], dict[str, Any]]:
     """The worker in this process, which has the libraries at hand already: what its child would answer."""
-    torch = pytest.importorskip("torch")
     pytest.importorskip("trl")
-    from huggingface_hub import constants
-
-    from smallworks.tune import worker
-    from smallworks.tune.run import in_child, write_rows
-
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as every child is told
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    threads, fill = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
 
     def run(request: TuneRequest) -> dict[str, Any]:
         request.out.mkdir(parents=True)
         write_rows(request)
-        return worker.main(in_child(request, request.options.learning_rate or 1e-3), silent)
+        asked = in_child(request, request.options.learning_rate or 1e-3)
+        with here():
+            told: dict[str, Any] = child.run("smallworks.tune.worker", asked)
+        return told
 
-    yield run
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = fill
-    torch.set_num_threads(threads)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run

@@ -167,3 +167,26 @@ def test_of_few_rows_every_one_is_held_out_once() -> None:
     texts = [f"{text} case {n}" for n in range(20) for text in words.values()]
     fit = fit_linear(texts, list(words) * 20, labels=tuple(words))
     assert fit.held == tuple(range(40)) and fit.said is not None and fit.said.shape == (40, 2)
+
+
+def test_rows_out_of_scope_are_answered_by_fits_and_fitted_by_none() -> None:
+    texts, targets = tickets(300, list(WORDS), noise=0.1)
+    far, known = [f"qwertz {i} zylinder" for i in range(30)], np.zeros((330, 8), np.float32)
+    known[:, 7] = 1.0
+    plain = fit_linear(texts, targets, labels=list(WORDS), embeddings=known[:300])
+    fit = fit_linear(
+        texts,
+        targets,
+        labels=list(WORDS),
+        embeddings=known[:300],
+        outside=far,
+        outside_embeddings=known[300:],
+    )
+    assert (fit.head.margins(texts[0], known[0]) == plain.head.margins(texts[0], known[0])).all()
+    found = fit.scope(0.05, "none")
+    assert fit.outside is not None and fit.outside.shape == (30, 3) and fit.outside.any(axis=1).all()
+    assert found.scope and min(found.auroc.values()) > 0.9
+    assert fit.abstains(found.scope).mean() <= 0.05
+    assert plain.scope(0.05, None).scope and fit_linear(texts[:2], ["a", "b"], labels=["a", "b"]).scope(
+        0.05, None
+    ).why.startswith("0 held-out rows")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smallworks import files
-from smallworks.bundle.manifest import K_QUANTS
+from smallworks.bundle.manifest import BESIDE, GGUFS, K_QUANTS
 from smallworks.types import Parity
 
 GOLDEN = "golden.jsonl"
@@ -22,9 +22,9 @@ GOLDEN = "golden.jsonl"
 class Tolerance:
     """What a precision may change: one label probability by `probability`, and a share of written answers.
 
-    `texts` is the least share (0–1) of answers that must be equal where text is written; labels are
-    judged by their probabilities. A greedy answer that differs in one token differs in all after it, so
-    quantised writing is judged on the test rows, not here.
+    `texts` is the least share (0–1) of answers that must be equal where text is written, and of labels that
+    must be kept back or not; labels are judged by their probabilities. A greedy answer that differs in one
+    token differs in all after it, so quantised writing is judged on the test rows, not here.
     """
 
     probability: float
@@ -43,8 +43,12 @@ TOLERANCES: dict[str, Tolerance] = {
     "onnx-int4": Tolerance(0.50, 0.0),
     "bnb-8bit": Tolerance(0.15, 0.0),
     "bnb-4bit": Tolerance(0.50, 0.0),
+    "gptq": Tolerance(0.50, 0.0),
+    "awq": Tolerance(0.50, 0.0),
+    "w8a8": Tolerance(0.15, 0.0),
     **{kind: Tolerance({"6": 0.15, "5": 0.30, "4": 0.50}.get(kind[1], 0.75), 0.0) for kind in K_QUANTS},
 }
+TOLERANCES |= {f"{BESIDE}{kind}": TOLERANCES[kind] for kind in GGUFS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +57,23 @@ class Golden:
     ids: tuple[int, ...]
     text: str
     probabilities: Mapping[str, float] | None = None
+    abstain: bool | None = None
 
 
 def write(folder: Path, rows: Sequence[Golden]) -> None:
+    """`abstain` stands only where there is a threshold for it."""
     files.write_jsonl(
         folder / GOLDEN,
-        [{"inputs": r.inputs, "ids": r.ids, "text": r.text, "probabilities": r.probabilities} for r in rows],
+        [
+            {
+                "inputs": r.inputs,
+                "ids": r.ids,
+                "text": r.text,
+                "probabilities": r.probabilities,
+                **({} if r.abstain is None else {"abstain": r.abstain}),
+            }
+            for r in rows
+        ],
     )
 
 
@@ -75,6 +90,7 @@ def agree(golden: Sequence[Golden], replay: Sequence[Golden], *, tolerance: Tole
     texts_equal = sum(g.text == r.text for g, r in pairs)
     written = [g for g in golden if g.probabilities is None]
     enough = not written or texts_equal >= tolerance.texts * len(pairs)
+    kept_back = sum(g.abstain == r.abstain for g, r in pairs) >= tolerance.texts * len(pairs)
     worst = max((_distance(g, r) for g, r in pairs), default=0.0)
     return Parity(
         rows=len(pairs),
@@ -82,7 +98,7 @@ def agree(golden: Sequence[Golden], replay: Sequence[Golden], *, tolerance: Tole
         texts_equal=texts_equal,
         worst=worst,
         tolerance=tolerance.probability,
-        holds=ids_equal == len(pairs) and worst <= tolerance.probability and enough,
+        holds=ids_equal == len(pairs) and worst <= tolerance.probability and enough and kept_back,
     )
 
 
@@ -96,5 +112,9 @@ def _distance(golden: Golden, replay: Golden) -> float:
 
 def _golden(raw: Mapping[str, Any]) -> Golden:
     return Golden(
-        inputs=raw["inputs"], ids=tuple(raw["ids"]), text=raw["text"], probabilities=raw["probabilities"]
+        inputs=raw["inputs"],
+        ids=tuple(raw["ids"]),
+        text=raw["text"],
+        probabilities=raw["probabilities"],
+        abstain=raw.get("abstain"),
     )

@@ -15,12 +15,28 @@ from smallworks.types import Choices, Columns, Kind, PromptSpec, Sampling
 
 FORMAT = 1
 EngineName = Literal[
-    "linear", "onnx", "llamacpp", "transformers", "openvino", "ortgenai", "http", "fake", "cascade"
+    "linear",
+    "onnx",
+    "llamacpp",
+    "transformers",
+    "openvino",
+    "ortgenai",
+    "http",
+    "fake",
+    "cascade",
+    "retrieval",
 ]
+By = Literal["words", "vectors", "both"]
+Shows = Literal["passage", "sentence"]
+ScopeScore = Literal["probability", "margin", "max_logit", "energy"]
+SCOPE_SCORES: tuple[ScopeScore, ...] = get_args(ScopeScore)
 LATER: tuple[tuple[str, str, Any], ...] = (
     ("columns", "group", None),
+    ("columns", "document", None),
     ("calibration", "isotonic", ()),
     ("", "stages", ()),
+    ("", "scope", None),
+    ("", "retrieval", None),
     ("sampling", "logprobs", None),
     ("sampling", "logit_bias", ()),
 )
@@ -29,7 +45,12 @@ K_QUANTS = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", 
 OPENVINO = ("openvino-int8", "openvino-int4")
 GENAI = ("onnx-int4",)
 BITSANDBYTES = ("bnb-8bit", "bnb-4bit")
-PRECISIONS = ("f32", "f16", "bf16", "q8_0", "q4_0", *K_QUANTS, *OPENVINO, *GENAI, *BITSANDBYTES)
+LLMCOMPRESSOR = ("gptq", "awq", "w8a8")
+GGUFS = ("f32", "f16", "bf16", "q8_0", "q4_0", *K_QUANTS)
+BESIDE = "adapter-"
+ADAPTED = tuple(f"{BESIDE}{kind}" for kind in GGUFS)
+"""The base as a GGUF of that kind and the adapter as a file beside it, which is not merged into it."""
+PRECISIONS = (*GGUFS, *ADAPTED, *OPENVINO, *GENAI, *BITSANDBYTES, *LLMCOMPRESSOR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +75,18 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scope:
+    """From when on a label is kept back: where this score of an input is below `at`, it seems out of scope.
+
+    `label` is what rows out of scope are marked with in the task's files; None where none are.
+    """
+
+    score: ScopeScore
+    at: float
+    label: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Remote:
     """An OpenAI-shaped server; the key itself never enters a bundle."""
 
@@ -72,13 +105,29 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """How the index that is a bundle's `model` is asked: `k` passages, found `by` words, vectors or both.
+
+    Without a stage that reads them the answer is the best passage, or, as `shows` has it, the one sentence of
+    it that tells most. `refusal` is what it says where the passages hardly hold what was asked for.
+    """
+
+    k: int
+    by: By
+    refusal: str
+    shows: Shows = "passage"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """`files` maps each file of the bundle to its SHA-256; the bundle's id is the hash of all of this.
 
     `model` names the weights inside the bundle (a GGUF, a linear model, an adapter folder), `encoder`
     the ONNX encoder of a fused one. `inputs` names the fields that a request may give, `columns` those of
     a labelled file, as the task named them. `stages` are those of a cascade, cheap to dear; `thresholds` maps
-    the path of each but the last to the confidence from which it answers.
+    the path of each but the last to the confidence from which it answers. `scope` is from when on a label is
+    kept back; a cascade leaves that to its stages. With `retrieval` the one stage, if
+    any, is the bundle that reads the passages, and `encoder` embeds the questions.
     """
 
     task: str
@@ -97,10 +146,17 @@ class Manifest:
     quantization: str | None = None
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    scope: Scope | None = None
     stages: tuple[Stage, ...] = ()
+    retrieval: Retrieval | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+
+def precision(manifest: Manifest) -> str | None:
+    """The kind of its weights, of its base where an adapter stands beside one; None for those as trained."""
+    return manifest.quantization.removeprefix(BESIDE) if manifest.quantization else None
 
 
 def to_json(manifest: Manifest) -> dict[str, Any]:
@@ -135,6 +191,8 @@ def from_json(raw: Any, *, where: str) -> Manifest:
                 "remote": Remote(**raw["remote"]) if raw["remote"] else None,
                 "calibration": read_calibration(raw["calibration"]),
                 "stages": tuple(Stage(**stage) for stage in raw.get("stages", ())),
+                "scope": Scope(**raw["scope"]) if raw.get("scope") else None,
+                "retrieval": Retrieval(**raw["retrieval"]) if raw.get("retrieval") else None,
             }
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -166,10 +224,14 @@ def _problem(manifest: Manifest) -> str | None:
             return f"'{name}' is covered by no checksum"
     if manifest.engine not in get_args(EngineName):
         return f"there is no engine '{manifest.engine}'"
+    if manifest.retrieval or manifest.engine == "retrieval":
+        return _problem_of_retrieval(manifest)
     if manifest.stages or manifest.engine == "cascade":
         return _problem_of_stages(manifest)
     if manifest.quantization not in (None, *PRECISIONS):
         return f"there is no quantisation '{manifest.quantization}'"
+    if manifest.quantization in ADAPTED and not (manifest.model and manifest.adapter):
+        return f"'{manifest.quantization}' takes a base and an adapter"
     labels = len(manifest.prompt.choices.labels) if manifest.prompt.choices else 0
     temperature, bias = manifest.calibration.temperature, manifest.calibration.bias
     numbers = (temperature, *bias)
@@ -177,6 +239,8 @@ def _problem(manifest: Manifest) -> str | None:
         return "its calibration is not a set of finite numbers"
     if not _rises(manifest.calibration.isotonic):
         return "the curve of its calibration does not rise from 0 to 1"
+    if manifest.scope and not _measures(manifest.scope):
+        return "its threshold of scope is no number, or of no score that is known"
     return (
         f"its calibration has {len(bias)} biases for {labels} labels"
         if len(bias) not in (0, labels)
@@ -200,10 +264,27 @@ def _problem_of_stages(manifest: Manifest) -> str | None:
     return None
 
 
+def _problem_of_retrieval(manifest: Manifest) -> str | None:
+    found, stages = manifest.retrieval, manifest.stages
+    if manifest.engine != "retrieval" or found is None or manifest.model is None or len(stages) > 1:
+        return f"the engine '{manifest.engine}' does not go with its index and {len(stages)} stages"
+    if any(f"{stage.path}/bundle.json" not in manifest.files for stage in stages):
+        return f"its stage '{stages[0].name}' is covered by no checksum"
+    if not isinstance(found.k, int) or found.k < 1 or found.by not in get_args(By):
+        return f"it finds {found.k!r} passages by {found.by!r}"
+    if found.by != "words" and manifest.encoder is None:
+        return f"it searches by {found.by} and has no encoder"
+    return None if found.shows in get_args(Shows) else f"it shows {found.shows!r} of a passage"
+
+
 def _rises(curve: Sequence[tuple[float, float]]) -> bool:
     """Whether both halves of the points are probabilities that grow, and none is meant as impossible."""
     inside = all(0 <= said <= 1 and 0 < meant <= 1 for said, meant in curve)
     return inside and all(a < c and b < d for (a, b), (c, d) in pairwise(curve))
+
+
+def _measures(scope: Scope) -> bool:
+    return scope.score in SCOPE_SCORES and isinstance(scope.at, int | float) and math.isfinite(scope.at)
 
 
 def _prompt(raw: Mapping[str, Any]) -> PromptSpec:

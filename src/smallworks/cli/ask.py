@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
+from smallworks.bundle.store import MANIFEST
 from smallworks.cli import talk
+from smallworks.engines.ground import Grounded, ground
 from smallworks.errors import UserError
 from smallworks.rag.search import K
 from smallworks.recipes.converse import open_model
-from smallworks.recipes.documents import opened
-from smallworks.recipes.ground import Grounded, ground
+from smallworks.recipes.documents import opened, retriever_of
 
 STARTER = "The starter does not answer from documents yet: nearly always it says that it does not know."
 
@@ -26,7 +27,7 @@ def ask(
     /,
     *,
     model: str | None = None,
-    k: int = K,
+    k: int | None = None,
     where: list[str] | None = None,
     threshold: float | None = None,
     embedder: str | None = None,
@@ -37,14 +38,14 @@ def ask(
     Parameters
     ----------
     index
-        What `smallworks index` made.
+        What `smallworks index` made, or a bundle that answers from documents.
     question
         The question.
     model
         Who answers: a bundle of kind answer, a base model, a GGUF file, a hub id, or 'starter' (default:
         nobody, the best passage is shown as it stands).
     k
-        Passages that the answer may rest on.
+        Passages that the answer may rest on (default: 5; those of a bundle as it was frozen).
     where
         name=value: only passages with that metadata, or with that path; * and ? stand for anything.
     threshold
@@ -59,15 +60,36 @@ def ask(
     conditions = _conditions(where or [])
     with ExitStack() as open_ones:
         progress = open_ones.enter_context(talk.progress())
-        found = open_ones.enter_context(opened(index, embedder=embedder, progress=progress))
-        answering = open_ones.enter_context(open_model(model, progress=progress)) if model else None
-        answer = ground(found, question, answering, k=k, where=conditions, threshold=threshold)
+        if (index / MANIFEST).is_file():
+            _refuse_what_is_frozen(index, model=model, embedder=embedder)
+            bundle = open_ones.enter_context(retriever_of(index))
+            answer = bundle.ask(question, k=k, where=conditions, threshold=threshold)
+        else:
+            found = open_ones.enter_context(opened(index, embedder=embedder, progress=progress))
+            answering = open_ones.enter_context(open_model(model, progress=progress)) if model else None
+            answer = ground(
+                found,
+                question,
+                answering,
+                k=K if k is None else k,
+                where=conditions,
+                threshold=threshold,
+            )
     if model == "starter":
         talk.remark(STARTER)
     if json:
         talk.print_json(_document(answer))
     else:
         _show(answer)
+
+
+def _refuse_what_is_frozen(bundle: Path, **named: str | None) -> None:
+    for option, value in named.items():
+        if value is not None:
+            raise UserError(
+                f"--{option} has no meaning for the bundle '{bundle}', which brings its own.",
+                fix="Leave it out, or name an index that `smallworks index` made.",
+            )
 
 
 def _conditions(texts: list[str]) -> dict[str, str]:

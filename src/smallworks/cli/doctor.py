@@ -65,7 +65,11 @@ EXTRAS = (
         gives="the ortgenai engine: int4 forms in ONNX",
     ),
     Extra(name="sweep", libraries=("optuna",), gives="a search for learning rate and rank (tune --sweep)"),
-    Extra(name="quant", libraries=("bitsandbytes",), gives="8-bit and 4-bit weights in the reference engine"),
+    Extra(
+        name="quant",
+        libraries=("bitsandbytes", "compressed-tensors"),
+        gives="8-bit and 4-bit weights in the reference engine",
+    ),
 )
 
 

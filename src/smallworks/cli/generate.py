@@ -61,7 +61,8 @@ def generate(
     if answer.probabilities:
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:5]
         stage = f"  (from {answer.stage})" if answer.stage else ""
-        talk.remark(escape("  ".join(f"{label} {p:.3f}" for label, p in ranked) + stage))
+        scope = "  seems out of scope: hand it over" if answer.abstain else ""
+        talk.remark(escape("  ".join(f"{label} {p:.3f}" for label, p in ranked) + stage + scope))
 
 
 def _sampling(

@@ -23,6 +23,7 @@ def quantize(
     to: str = "f16,q8_0,q4_0",
     task: Path | None = None,
     margin: float = MARGIN,
+    install: bool = False,
     json: bool = False,
 ) -> None:
     """Freeze smaller forms beside a bundle and measure each against it on the same rows.
@@ -33,17 +34,21 @@ def quantize(
         The folder of a language model bundle that is not quantised yet.
     to
         Formats, comma-separated: f16, bf16, q8_0, q4_0; q4_k_m, … where llama-quantize is on the PATH;
-        openvino-int8, openvino-int4, onnx-int4, bnb-8bit, bnb-4bit where their extra is installed.
+        adapter-q8_0, … to keep a LoRA adapter beside its base;
+        openvino-int8, openvino-int4, onnx-int4, bnb-8bit, bnb-4bit where their extra is installed;
+        gptq, awq, w8a8 with llmcompressor in an environment of its own.
     task
         A task folder or a data file to measure on (default: the task beside the bundle).
     margin
         How much worse than the bundle a form may be, 0 to 1.
+    install
+        Make the environment that gptq, awq and w8a8 take, where there is none: 1.5 GB, from a package index.
     json
         One JSON document on stdout.
     """
     formats = [name.strip() for name in to.split(",") if name.strip()]
     with talk.progress() as progress:
-        done = make(bundle, formats, task=task, margin=margin, progress=progress)
+        done = make(bundle, formats, task=task, margin=margin, install=install, progress=progress)
     if json:
         talk.print_json(asdict(done))
         return

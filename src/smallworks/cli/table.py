@@ -7,8 +7,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smallworks.cli.talk import out, remark, say
+from smallworks.evaluate.scope import LOSS, RECALL
 from smallworks.recipes import figures
-from smallworks.types import Row, Table
+from smallworks.types import Estimate, Row, Table
 
 WIDE = 112
 COSTS = ("p50 ms", "p95 ms", "disk MB", "memory MB", "$ / 1,000", "parity")
@@ -34,6 +35,7 @@ def show(table: Table) -> None:
             cells = _cells(row, mark)
             grid.add_row(*(cells if wide else cells[:5] + cells[-1:]))
     out.print(grid)
+    _show_scope(table)
     grouped = next((row.metric for row in table.rows if row.metric and row.metric.groups), None)
     if grouped:
         say(f"\n{figures.grouped(grouped)}", style="dim")
@@ -48,6 +50,25 @@ def show(table: Table) -> None:
             say(f"{name}  {path}")
     if table.chosen and passes:
         remark(f"[dim]next    smallworks serve {escape(str(table.chosen))}[/dim]")
+
+
+def _show_scope(table: Table) -> None:
+    """What is handed over as out of scope, rightly and wrongly, where candidates tell; else nothing."""
+    rows = [row for row in table.rows if LOSS in row.metrics]
+    if not rows:
+        return
+    grid = Grid(box=None, pad_edge=False, header_style="bold", expand=False)
+    for name in ("handed over", "of rows out of scope", "95 % interval", "of rows in scope", "95 % interval"):
+        grid.add_column(name, justify="left" if name == "handed over" else "right", no_wrap=True)
+    for row in rows:
+        cells = [_share(row.metrics.get(name)) for name in (RECALL, LOSS)]
+        grid.add_row(Text(f"  {row.name}"), *cells[0], *cells[1])
+    out.print()
+    out.print(grid)
+
+
+def _share(one: Estimate | None) -> tuple[str, str]:
+    return (f"{one.value:.3f}", f"{one.low:.3f}–{one.high:.3f}") if one else ("–", "–")
 
 
 def _passes(table: Table) -> bool:

@@ -14,6 +14,7 @@ from smallworks.data.prepare import (
     load,
     preview,
     read_examples,
+    read_outside,
 )
 from smallworks.data.report import DataReport, Notice, Severity
 from smallworks.data.source import open_source
@@ -35,4 +36,5 @@ __all__ = [
     "open_source",
     "preview",
     "read_examples",
+    "read_outside",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smallworks.data import checks, classes
+from smallworks.data import checks, classes, scope
 from smallworks.data.read import read_rows
 from smallworks.data.report import DataReport, Notice, worst_first
 from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
@@ -32,7 +32,8 @@ class Splits:
     """A task's rows, ready to use. No text is in two parts; `labels` is empty except for classify.
 
     `fingerprint` names the files' bytes and everything else that decides which row lands where; it says
-    nothing of the `synthetic` rows, which some candidates are trained on beside `train`.
+    nothing of the `synthetic` rows, which some candidates are trained on beside `train`. `outside` are rows
+    out of scope to choose a threshold by, `outside_test` those to measure it on; no other part has any.
     """
 
     train: tuple[Example, ...]
@@ -42,6 +43,8 @@ class Splits:
     report: DataReport
     fingerprint: str
     synthetic: tuple[Example, ...] = ()
+    outside: tuple[Example, ...] = ()
+    outside_test: tuple[Example, ...] = ()
 
 
 def load(task: Task, progress: Progress = silent) -> Splits:
@@ -61,10 +64,11 @@ def load(task: Task, progress: Progress = silent) -> Splits:
 def read_examples(task: Task, path: Path) -> tuple[tuple[Example, ...], tuple[Notice, ...]]:
     """The rows of one labelled file, read as the task's own, and what was seen in them.
 
-    Rows without an input or an output are left out, and told; nothing else is removed. Raises DataError
-    for the first error that the checks find.
+    Rows without an input or an output are left out, and told, and those out of scope (`read_outside`);
+    nothing else is removed. Raises DataError for the first error that the checks find.
     """
-    shape, examples, notices = _read(task, path)
+    shape, every, notices = _read(task, path)
+    examples, _ = scope.apart(task, every)
     _, found = _look_at(task, examples, path.name, trained_on=False)
     notices = [*notices, *found]
     error = next((n for n in notices if n.severity == "error"), None)
@@ -72,6 +76,11 @@ def read_examples(task: Task, path: Path) -> tuple[tuple[Example, ...], tuple[No
         raise DataError(error.sentence, fix=error.fix)
     read_as = Notice(severity="info", code="columns", sentence=f"'{path.name}' was read as {shape}.")
     return examples, (read_as, *worst_first(notices))
+
+
+def read_outside(task: Task, path: Path) -> tuple[Example, ...]:
+    """The rows of one labelled file that are marked as out of scope."""
+    return scope.apart(task, _read(task, path)[1])[1] if task.data.out_of_scope else ()
 
 
 def check(task: Task, progress: Progress = silent) -> DataReport:
@@ -110,10 +119,9 @@ def fingerprint(task: Task) -> str:
     data = task.data
     files = {role: hash_file(path) for role, path in files_of(task).items()}
     columns = [data.columns.input, data.columns.output, data.columns.id, data.columns.tags]
-    columns += [data.columns.group] if data.columns.group else []
-    return hash_value(
-        [VERSION, files, columns, task.kind, task.labels, task.schema, task.instruction, task.build.seed]
-    )
+    columns += [name for name in (data.columns.group, data.columns.document) if name]
+    read = [VERSION, files, columns, task.kind, task.labels, task.schema, task.instruction, task.build.seed]
+    return hash_value([*read, *([data.out_of_scope] if data.out_of_scope else [])])
 
 
 def _prepare(task: Task, progress: Progress) -> Splits:
@@ -122,10 +130,12 @@ def _prepare(task: Task, progress: Progress) -> Splits:
     notices: list[Notice] = []
     columns: dict[str, str] = {}
     rows: dict[Part, Sequence[Example]] = {}
+    outside: dict[Part, Sequence[Example]] = {}
     for done, (part, path) in enumerate(files.items()):
         name = names[part]
         progress("data", done, len(files), f"reading {name}")
-        shape, rows[part], found = _read(task, path)
+        shape, every, found = _read(task, path)
+        rows[part], outside[part] = scope.apart(task, every)
         columns[name] = str(shape)
         notices += found
         rows[part], found = _look_at(task, rows[part], name, trained_on=part == "train")
@@ -137,6 +147,8 @@ def _prepare(task: Task, progress: Progress) -> Splits:
     rows, found = _complete(task, rows, names)
     notices += found
     notices += _look_at_parts(task, rows, names)
+    chosen_by, measured_on = scope.outside_parts(task, outside)
+    notices += scope.set_aside(task, chosen_by, measured_on)
     labels = _labels(task, rows)
     synthetic: tuple[Example, ...] = ()
     if task.data.synthetic:
@@ -157,6 +169,8 @@ def _prepare(task: Task, progress: Progress) -> Splits:
         report=report,
         fingerprint=fingerprint(task),
         synthetic=synthetic,
+        outside=chosen_by,
+        outside_test=measured_on,
     )
 
 

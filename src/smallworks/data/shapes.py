@@ -41,6 +41,7 @@ class Shape:
     messages: bool = False
     alpaca: bool = False
     group: str | None = None
+    document: str | None = None
 
     def __str__(self) -> str:
         if self.messages:
@@ -67,7 +68,7 @@ def detect(names: Sequence[str], asked: Columns, file: str) -> Shape:
     """
     given = (asked.input,) if isinstance(asked.input, str) else asked.input or ()
     for key, name in [("input", n) for n in given] + [
-        (k, getattr(asked, k)) for k in ("output", "id", "tags", "group")
+        (k, getattr(asked, k)) for k in ("output", "id", "tags", "group", "document")
     ]:
         if name is not None and name not in names:
             raise _no_column(name, key, names, file)
@@ -80,6 +81,7 @@ def detect(names: Sequence[str], asked: Columns, file: str) -> Shape:
             tags=asked.tags,
             messages=True,
             group=asked.group,
+            document=asked.document,
         )
     output = asked.output or _first(names, OUTPUTS, but=given)
     if output is None:
@@ -90,7 +92,13 @@ def detect(names: Sequence[str], asked: Columns, file: str) -> Shape:
     if not inputs:
         raise _not_understood("input", INPUTS, names, file)
     return Shape(
-        inputs=inputs, output=output, id=id_column, tags=asked.tags, alpaca=alpaca, group=asked.group
+        inputs=inputs,
+        output=output,
+        id=id_column,
+        tags=asked.tags,
+        alpaca=alpaca,
+        group=asked.group,
+        document=asked.document,
     )
 
 
@@ -149,6 +157,7 @@ def reader(shape: Shape, task: Task, *, labelled: bool = True) -> Callable[[int,
             tags=_tags(cells.get(shape.tags)) if shape.tags else (),
             row=number,
             group=_text(cells.get(shape.group)).strip() if shape.group else "",
+            documents=documents_of(cells.get(shape.document)) if shape.document else (),
             probabilities=taught,
         )
 
@@ -165,9 +174,15 @@ def shape_without_output(names: Sequence[str], asked: Columns, file: str, *, out
 
 
 def at_hand(asked: Columns, names: Sequence[str]) -> Columns:
-    """The asked columns without those that a teacher's rows may lack: id, tags and group."""
-    absent = {key: None for key in ("id", "tags", "group") if getattr(asked, key) not in names}
+    """The asked columns without those that a teacher's rows may lack: id, tags, group and document."""
+    absent = {key: None for key in ("id", "tags", "group", "document") if getattr(asked, key) not in names}
     return replace(asked, **absent)
+
+
+def documents_of(cell: Any) -> tuple[str, ...]:
+    """Paths of documents: a list of them, or a text that separates them by semicolons."""
+    parts = cell if isinstance(cell, list) else _text(cell).split(";")
+    return tuple(text for part in parts if (text := _text(part).strip()))
 
 
 def _probabilities(cell: Any) -> Mapping[str, float] | None:

@@ -24,7 +24,8 @@ LEAST = 1e-300
 class Cascade:
     """Implements seams.Model and seams.Labeller. As safe to call from several threads as its stages are.
 
-    A stage answers where the probability of its label is its threshold or more; the last one always does.
+    A stage answers where the probability of its label is its threshold or more and the input seems in scope
+    to it; the last one always does. With a stage that tells so, every answer says whether it abstains.
     """
 
     engine = "cascade"
@@ -36,6 +37,7 @@ class Cascade:
         self.stages = tuple(stages)
         self.names = tuple(names)
         self.thresholds = (*thresholds, 0.0)
+        self.scoped = any(_scoped(stage) for stage in self.stages)
         self.readers = max(1, sum(_tokens(stage, "x") > 0 for stage in self.stages))
 
     def label(self, texts: Sequence[str]) -> list[Answer]:
@@ -47,7 +49,13 @@ class Cascade:
             for i, answer in zip(left, said, strict=True):
                 tokens[i] = (tokens[i][0] + answer.tokens_in, tokens[i][1] + answer.tokens_out)
                 if _sure(answer) >= threshold:
-                    found[i] = replace(answer, stage=name, tokens_in=tokens[i][0], tokens_out=tokens[i][1])
+                    found[i] = replace(
+                        answer,
+                        stage=name,
+                        tokens_in=tokens[i][0],
+                        tokens_out=tokens[i][1],
+                        abstain=bool(answer.abstain) if self.scoped else None,
+                    )
             left = [i for i in left if i not in found]
         return [found[i] for i in range(len(texts))]
 
@@ -99,7 +107,16 @@ def assemble(stages: Sequence[Predictor], names: Sequence[str], thresholds: Sequ
     return kind(stages, names, thresholds)
 
 
+def _scoped(stage: Predictor) -> bool:
+    """Whether it tells what seems out of scope."""
+    inner = stage.model
+    return inner.scoped if isinstance(inner, Cascade) else stage.manifest.scope is not None
+
+
 def _sure(answer: Answer) -> float:
+    """The probability of the label; nothing where it is kept back, which clears the last threshold alone."""
+    if answer.abstain:
+        return 0.0
     return answer.probabilities[answer.text] if answer.probabilities else 1.0
 
 

@@ -118,8 +118,12 @@ class Linear:
         self.head = head
 
     def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
+        return log_softmax(self.logits(prompts, choices))
+
+    def logits(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
+        """The margins. With `score`, implements seams.Unscaled."""
         order = self._order(choices)
-        return log_softmax(self._margins([p.text for p in prompts])[:, order])
+        return self._margins([p.text for p in prompts])[:, order]
 
     def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
         """The most probable label as text."""

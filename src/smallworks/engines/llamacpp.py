@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,8 +22,8 @@ from smallworks.engines import gguf_file
 from smallworks.engines.footprint import EXACT_CACHE
 from smallworks.engines.llamacpp_answer import Answer
 from smallworks.engines.llamacpp_server import Server
-from smallworks.engines.schema import usable
-from smallworks.errors import ModelError, RequestError
+from smallworks.engines.schema import fits, usable
+from smallworks.errors import ModelError, RequestError, SmallworksError
 from smallworks.seams import Ability
 from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling
 
@@ -73,16 +73,20 @@ class LlamaCpp:
         )
         self._scales = tuple(scale for _, scale in loras)
         self._slots = slots
+        self._end: Callable[[], None] = self._server.close
 
-    def with_scales(self, *scales: float) -> LlamaCpp:
-        """The same loaded model with other scales of its adapters, 0.0 for the base. They close together."""
+    def with_scales(self, *scales: float, end: Callable[[], None] | None = None) -> LlamaCpp:
+        """The same loaded model with other scales of its adapters, 0.0 for the base.
+
+        They close together, unless `end` is what closing this one does.
+        """
         if len(scales) != len(self._scales):
             raise ModelError(
                 f"{len(scales)} scales for {len(self._scales)} adapters.",
                 fix="Give one scale for each adapter.",
             )
         other = copy.copy(self)
-        other._scales = scales
+        other._scales, other._end = scales, end or self._end
         return other
 
     def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
@@ -95,11 +99,12 @@ class LlamaCpp:
 
         if request["n_predict"] > 0 and not _is_set(cancel):
             self._server.stream(request, self._scales, take)
-        return answer.completion(cancelled=_is_set(cancel) or self._server.closing.is_set())
+        cancelled = _is_set(cancel) or self._server.closing.is_set()
+        return _held(answer.completion(cancelled=cancelled), sampling)
 
     def stream(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Iterator[Chunk]:
         request = self._request(prompt, sampling)
-        return self._chunks(request, self._answer(prompt, sampling), cancel or Event())
+        return self._chunks(request, self._answer(prompt, sampling), sampling, cancel or Event())
 
     def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:
         """The exact distribution over `choices.ids` after each prompt, at the cost of the prefill.
@@ -136,7 +141,7 @@ class LlamaCpp:
         return self._server.detokenize(ids)
 
     def close(self) -> None:
-        self._server.close()
+        self._end()
 
     @property
     def chat_template(self) -> str:
@@ -171,7 +176,9 @@ class LlamaCpp:
         added = metadata.get("tokenizer.ggml.add_space_prefix", True)
         return metadata.get("tokenizer.ggml.model") == "llama" and bool(added)
 
-    def _chunks(self, request: Mapping[str, Any], answer: Answer, cancel: Event) -> Iterator[Chunk]:
+    def _chunks(
+        self, request: Mapping[str, Any], answer: Answer, sampling: Sampling, cancel: Event
+    ) -> Iterator[Chunk]:
         stopped, queue = Event(), SimpleQueue[Any]()
 
         def work() -> None:
@@ -194,7 +201,8 @@ class LlamaCpp:
             if item is not None:
                 raise item
             rest = answer.rest()
-            completion = answer.completion(cancelled=cancel.is_set() or self._server.closing.is_set())
+            cancelled = cancel.is_set() or self._server.closing.is_set()
+            completion = _held(answer.completion(cancelled=cancelled), sampling)
             yield Chunk(text=rest, completion=completion, tokens=answer.told())
         finally:
             stopped.set()
@@ -304,6 +312,15 @@ def _drawing(sampling: Sampling) -> dict[str, Any]:
 def _constraint(schema: Mapping[str, Any] | None) -> dict[str, Any]:
     """Raises SchemaError for a schema that llama.cpp would ignore without a word."""
     return {} if schema is None else {"json_schema": usable(schema)}
+
+
+def _held(done: Completion, sampling: Sampling) -> Completion:
+    """What was answered. Raises SmallworksError where llama.cpp let go of its schema without a word."""
+    if sampling.schema is None or sampling.stop or done.finish != "stop" or fits(done.text, sampling.schema):
+        return done
+    raise SmallworksError(
+        "llama.cpp did not hold the answer to its JSON schema.", fix="Send a simpler schema."
+    )
 
 
 def _log_probabilities(reply: Mapping[str, Any], ids: Sequence[int]) -> list[float]:

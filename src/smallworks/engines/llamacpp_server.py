@@ -17,6 +17,7 @@ from threading import Condition, Event
 from typing import Any
 from urllib.parse import urlsplit
 
+from smallworks.engines.llamacpp_turns import Turns
 from smallworks.errors import ModelError, RequestError, SmallworksError
 
 SILENT = -1
@@ -48,6 +49,7 @@ class Server:
         self._address = urlsplit(str(self._inner.listening_address))
         self._busy = 0
         self._idle = Condition()
+        self._turns = Turns()
         self.closing = Event()
 
     @property
@@ -57,7 +59,7 @@ class Server:
 
     def complete(self, request: Mapping[str, Any], scales: Sequence[float]) -> Mapping[str, Any]:
         """The whole answer to a completion request."""
-        with self._using() as inner:
+        with self._turns.turn(scales), self._using() as inner:
             # Left out, the scales would be those of whatever request filled the prompt cache before.
             reply = inner.handle_completions({**request, "lora": _lora(scales)})
         return _checked(reply)
@@ -74,7 +76,7 @@ class Server:
                 failures.append(error)
                 return True
 
-        with self._using() as inner:
+        with self._turns.turn(scales), self._using() as inner:
             inner.handle_completions({**request, "stream": True, "lora": _lora(scales)}, guarded)
         if failures:
             raise failures[0]

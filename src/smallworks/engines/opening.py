@@ -9,24 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smallworks import files, settings
-from smallworks.bundle.manifest import Base, Manifest
+from smallworks.bundle.manifest import Base, Manifest, Stage
 from smallworks.bundle.store import Bundle, hash_weights
 from smallworks.bundle.store import open_bundle as open_checked
 from smallworks.engines.predictor import Predictor
 from smallworks.engines.shots import POOL, ShotFinder, read_pool
 from smallworks.errors import BundleError
 from smallworks.prompt.renderer import Renderer
-from smallworks.seams import Model, Tokenizer
+from smallworks.seams import Embedder, Model, Tokenizer
 
 SMALL_BYTES = 50_000_000
+PASSAGE_TOKENS = 256
+"""What an embedder reads of a passage or a question: all of a passage that has 800 characters."""
 TOKENIZER = "tokenizer"
 """Folder inside a bundle that holds the tokenizer, the chat template and the stop ids."""
 
 
-def open_bundle(where: Bundle | str | Path, *, threads: int | None = None) -> Predictor:
-    """Check a bundle's files, load its engine, and return what answers. Raises BundleError, ModelError."""
+def open_bundle(
+    where: Bundle | str | Path, *, threads: int | None = None, model: Model | None = None
+) -> Predictor:
+    """Check a bundle's files, load its engine, and return what answers. Raises BundleError, ModelError.
+
+    `model` is its engine where that is loaded already.
+    """
     bundle = where if isinstance(where, Bundle) else open_checked(where)
-    model = MAKERS[bundle.manifest.engine](bundle, threads)
+    model = model or MAKERS[bundle.manifest.engine](bundle, threads)
     return Predictor(
         manifest=bundle.manifest,
         model=model,
@@ -67,6 +74,12 @@ def base_path(base: Base) -> Path:
     return path
 
 
+def gguf_of(bundle: Bundle) -> Path:
+    """The GGUF that a bundle on llama.cpp answers from, without its adapter."""
+    manifest = bundle.manifest
+    return bundle.file(manifest.model) if manifest.model else base_path(_need_base(manifest))
+
+
 def _starter() -> Path:
     from smallworks import starter
 
@@ -90,9 +103,9 @@ def _onnx(bundle: Bundle, threads: int | None) -> Model:
 def _llamacpp(bundle: Bundle, threads: int | None) -> Model:
     from smallworks.engines.llamacpp import LlamaCpp
 
-    manifest = bundle.manifest
-    path = bundle.file(manifest.model) if manifest.model else base_path(_need_base(manifest))
-    return LlamaCpp(path, threads=threads or threads_for(path))
+    path, adapter = gguf_of(bundle), bundle.manifest.adapter
+    loras = [(bundle.file(adapter), 1.0)] if adapter else []
+    return LlamaCpp(path, threads=threads or threads_for(path), loras=loras)
 
 
 def _transformers(bundle: Bundle, threads: int | None) -> Model:
@@ -146,19 +159,47 @@ def _cascade(bundle: Bundle, threads: int | None) -> Model:
     manifest, opened = bundle.manifest, list[Predictor]()
     try:
         for stage in manifest.stages:
-            inner = open_checked(bundle.file(stage.path))
-            if inner.id != stage.id:
-                raise BundleError(
-                    f"The stage '{stage.name}' of '{bundle.path}' is {inner.id[:12]}…, not {stage.id[:12]}….",
-                    fix="Get the bundle again from who built it.",
-                )
-            opened.append(open_bundle(inner, threads=threads))
+            opened.append(open_bundle(_stage(bundle, stage), threads=threads))
         names = [stage.name for stage in manifest.stages]
         return assemble(opened, names, list(manifest.thresholds.values()))
     except BaseException:
         for predictor in opened:
             predictor.close()
         raise
+
+
+def _retrieval(bundle: Bundle, threads: int | None) -> Model:
+    from smallworks.engines.retriever import retriever
+
+    manifest, reader = bundle.manifest, None
+    assert manifest.retrieval is not None
+    if manifest.stages:
+        reader = open_bundle(_stage(bundle, manifest.stages[0]), threads=threads)
+    try:
+        embedder = _question_encoder(bundle, threads) if manifest.encoder else None
+        return retriever(bundle.file(manifest.model or "index.sqlite"), manifest.retrieval, reader, embedder)
+    except BaseException:
+        if reader:
+            reader.close()
+        raise
+
+
+def _question_encoder(bundle: Bundle, threads: int | None) -> Embedder:
+    from smallworks.engines.onnx import Encoder
+
+    folder = bundle.file(bundle.manifest.encoder or "encoder")
+    return Encoder(folder, threads=threads, max_tokens=PASSAGE_TOKENS)
+
+
+def _stage(bundle: Bundle, stage: Stage) -> Bundle:
+    """A bundle inside of another. Raises BundleError where it is not the one that was frozen."""
+    inner = open_checked(bundle.file(stage.path))
+    if inner.id != stage.id:
+        raise BundleError(
+            f"The stage '{stage.name}' of '{bundle.path}' is {inner.id[:12]}…, not {stage.id[:12]}….",
+            fix="Get the bundle again from who built it.",
+        )
+    return inner
 
 
 MAKERS: dict[str, Callable[[Bundle, int | None], Model]] = {
@@ -171,6 +212,7 @@ MAKERS: dict[str, Callable[[Bundle, int | None], Model]] = {
     "http": _http,
     "fake": _fake,
     "cascade": _cascade,
+    "retrieval": _retrieval,
 }
 
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from smallworks.bundle.golden import Golden
 from smallworks.bundle.manifest import Manifest
-from smallworks.engines import calibration
+from smallworks.engines import calibration, scope
+from smallworks.engines.linear import log_softmax
 from smallworks.engines.shots import ShotFinder
 from smallworks.engines.whole import whole
 from smallworks.errors import RequestError
 from smallworks.prompt.renderer import Renderer
-from smallworks.seams import Labeller, Model
+from smallworks.seams import Labeller, Model, Unscaled
 from smallworks.types import Answer, Choices, Chunk, Example, ExampleId, Message, Prompt, Sampling
 
 Inputs = Mapping[str, str] | str
@@ -61,6 +62,7 @@ class Predictor:
             ms=1000 * (time.perf_counter() - start),
             finish=done.finish,
             tokens=done.tokens,
+            sources=done.sources,
         )
 
     def answers(self, batch: Sequence[Inputs]) -> list[Answer]:
@@ -129,6 +131,7 @@ class Predictor:
             ids=self.render(inputs).ids,
             text=answer.text,
             probabilities=answer.probabilities,
+            abstain=answer.abstain,
         )
 
     @property
@@ -154,12 +157,12 @@ class Predictor:
             said = self.model.label([prompt.text for prompt in prompts])
             ms = 1000 * (time.perf_counter() - start) / len(prompts)
             return [replace(answer, ms=ms) for answer in said]
-        raw = self.model.score(prompts, self.choices)
-        fitted = self.manifest.calibration
-        logp = calibration.apply(
-            raw, temperature=fitted.temperature, bias=fitted.bias, isotonic=fitted.isotonic
-        )
+        least = self.manifest.scope
+        logp, logits = self._calibrated(prompts, sized=least is not None)
         probabilities = np.exp(logp)
+        outside: list[bool | None] = [None] * len(prompts)
+        if least is not None:
+            outside = (self._scope_scores(logp, logits)[least.score] < least.at).tolist()
         ms = 1000 * (time.perf_counter() - start) / len(prompts)
         labels = self.choices.labels
         generated = 1 if self.choices.ids else 0
@@ -171,9 +174,30 @@ class Predictor:
                 ms=ms,
                 probabilities=dict(zip(labels, map(float, row), strict=True)),
                 shortened=prompt.shortened,
+                abstain=abstain,
             )
-            for prompt, row in zip(prompts, probabilities, strict=True)
+            for prompt, row, abstain in zip(prompts, probabilities, outside, strict=True)
         ]
+
+    def scope_scores(self, batch: Sequence[Inputs]) -> dict[str, np.ndarray]:
+        """How much each input seems to be in scope, [n], by every score that this engine can give."""
+        return self._scope_scores(*self._calibrated([self.render(inputs) for inputs in batch], sized=True))
+
+    def _scope_scores(self, logp: np.ndarray, logits: np.ndarray | None) -> dict[str, np.ndarray]:
+        return scope.scores(logp, logits=logits, temperature=self.manifest.calibration.temperature)
+
+    def _calibrated(self, prompts: Sequence[Prompt], *, sized: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Calibrated log-probabilities [n, labels]; with `sized` the logits too, where the engine has any."""
+        assert self.choices is not None
+        logits = None
+        if sized and isinstance(self.model, Unscaled):
+            logits = self.model.logits(prompts, self.choices)
+        raw = self.model.score(prompts, self.choices) if logits is None else log_softmax(logits)
+        fitted = self.manifest.calibration
+        logp = calibration.apply(
+            raw, temperature=fitted.temperature, bias=fitted.bias, isotonic=fitted.isotonic
+        )
+        return logp, logits
 
     def close(self) -> None:
         self.model.close()

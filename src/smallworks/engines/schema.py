@@ -23,6 +23,15 @@ OPTIONS = "x-guidance"
 """The keyword by which a schema tells llguidance how to read it; a client's own is left out."""
 DEEPEST = 64
 """Levels of a schema: more is no schema that anybody wrote."""
+KEPT_CHARACTERS = 16_384
+"""Schemas up to this length are checked once; what is larger is checked each time, and not kept."""
+CHARACTER = "([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+MORE = CHARACTER.replace("=-]", "=:@-]")
+URI = (
+    f"^[A-Za-z][A-Za-z0-9+.-]*:(//{CHARACTER}+(:[0-9]{{1,5}})?(/{MORE}*)*|{MORE}+(/{MORE}*)*)"
+    f"([?]({MORE}|[/?])*)?(#({MORE}|[/?])*)?$"
+)
+"""URIs as RFC 3986 has them, without users and addresses in brackets. llama.cpp's llguidance has no `uri`."""
 MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 FRAME = ("type", "properties", "required", *MAPS)
@@ -47,10 +56,23 @@ def usable(schema: Mapping[str, Any]) -> dict[str, Any]:
     if _depth(schema) > DEEPEST:
         raise SchemaError(f"The JSON schema is more than {DEEPEST} levels deep.", fix="Make it flatter.")
     bare = {key: value for key, value in schema.items() if key != OPTIONS}
-    problem = _problem(json.dumps(bare))
-    if problem is not None:
-        raise SchemaError(problem, fix="Change that keyword, or leave it out.")
-    return {**bare, OPTIONS: {"whitespace_flexible": False}}
+    spelled = _spelled(bare)
+    for one in (bare, spelled):
+        text = json.dumps(one)
+        problem = (_problem if len(text) <= KEPT_CHARACTERS else _problem.__wrapped__)(text)
+        if problem is not None:
+            raise SchemaError(problem, fix="Change that keyword, or leave it out.")
+    return {**spelled, OPTIONS: {"whitespace_flexible": False}}
+
+
+def fits(text: str, schema: Mapping[str, Any]) -> bool:
+    """Whether an answer is a document of the schema. Formats are not looked at."""
+    import jsonschema_rs
+
+    try:
+        return jsonschema_rs.is_valid(dict(schema), json.loads(text))
+    except ValueError:
+        return False
 
 
 @lru_cache(256)
@@ -103,6 +125,25 @@ def _below(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], A
         if isinstance(schema.get(key), list):
             yield from (((key, at), below) for at, below in enumerate(schema[key]))
     yield from (((key,), schema[key]) for key in ONES if isinstance(schema.get(key), dict))
+
+
+def _spelled(schema: Any) -> Any:
+    """The schema with its URIs told as a pattern."""
+    if not isinstance(schema, dict):
+        return schema
+    told = dict(schema)
+    for key in MAPS:
+        if isinstance(told.get(key), dict):
+            told[key] = {name: _spelled(below) for name, below in told[key].items()}
+    for key in LISTS:
+        if isinstance(told.get(key), list):
+            told[key] = [_spelled(below) for below in told[key]]
+    for key in ONES:
+        told |= {key: _spelled(told[key])} if key in told else {}
+    if told.get("format") == "uri":
+        del told["format"]
+        told["allOf"] = [*told.get("allOf", ()), {"pattern": URI}]
+    return told
 
 
 def _depth(value: Any) -> int:

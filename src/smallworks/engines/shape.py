@@ -53,7 +53,7 @@ def read(folder: Path) -> Shape:
     linear = list(linears(folder).values())
     return Shape(
         architecture=(config.get("architectures") or ["unknown"])[0],
-        parameters=sum(map(math.prod, sizes.values())),
+        parameters=sum(math.prod(size) * _packed(name) for name, size in sizes.items()),
         bytes=sum(file.stat().st_size for file in weights),
         linear=sum(map(math.prod, linear)),
         widths=sum(map(sum, linear)),
@@ -66,6 +66,11 @@ def read(folder: Path) -> Shape:
         vocab=text.get("vocab_size", 0),
         context=text.get("max_position_embeddings", 0),
     )
+
+
+def _packed(name: str) -> int:
+    """Parameters in one value of a tensor: compressed-tensors packs eight of 4 bits into one of 32."""
+    return 8 if name.endswith(".weight_packed") else 1
 
 
 def linears(folder: Path) -> dict[str, tuple[int, int]]:

@@ -10,12 +10,13 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from smallworks import settings
 from smallworks.engines import adapter as adapters
-from smallworks.engines import shape
+from smallworks.engines import compressed, shape
 from smallworks.engines.logits import LogitsModel
 from smallworks.engines.scoring import TorchScorer
 from smallworks.engines.steps import Read
@@ -101,8 +102,9 @@ def load(
     """The model in `folder`, ready to answer. Weights that are saved in 8 or 4 bits are taken as they are."""
     import torch
 
-    facts, stored = shape.read(folder), shape.configuration(folder).get("quantization_config")
-    if quantization or (stored and stored.get("quant_method") == "bitsandbytes"):
+    facts, stored = shape.read(folder), shape.configuration(folder).get("quantization_config") or {}
+    method = stored.get("quant_method")
+    if quantization or method == "bitsandbytes":
         _settle_bitsandbytes(f"A model in {quantization or 'bitsandbytes weights'}")
     try:
         from transformers import AutoModelForCausalLM
@@ -110,19 +112,23 @@ def load(
     except ImportError as error:
         raise MissingExtra("transformers", extra="train", wanted_for="The transformers engine") from error
     disable_progress_bar()
+    setting = _bits(quantization) if quantization else None
+    if method == compressed.METHOD:
+        setting = compressed.setting(stored)
     place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
     chosen = resolve(dtype, parameters=facts.parameters, device=place)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype="auto" if stored else getattr(torch, chosen),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            device_map=place if quantization or stored else None,
-            **({"quantization_config": _bits(quantization)} if quantization else {}),
-        )
+        with compressed.quiet() if method == compressed.METHOD else nullcontext():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype="auto" if stored and method != compressed.METHOD else getattr(torch, chosen),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                device_map=place if quantization or stored else None,
+                **({"quantization_config": setting} if setting else {}),
+            )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"transformers cannot load '{folder}': {str(error).splitlines()[0][:200]}.",
@@ -134,6 +140,8 @@ def load(
             f"shape, e.g. '{min(lost)}'.",
             fix="Download the model again.",
         )
+    if method == compressed.METHOD:
+        compressed.settle(model, stored)
     return (model if quantization or stored else model.to(place)).eval()
 
 

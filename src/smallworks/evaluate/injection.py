@@ -15,8 +15,8 @@ import numpy as np
 from smallworks.evaluate.clusters import Groups, design_effect, groups_of, share
 from smallworks.evaluate.compare import mcnemar
 from smallworks.evaluate.intervals import paired_difference, wilson
-from smallworks.evaluate.parse import fold
-from smallworks.evaluate.support import QUESTIONS
+from smallworks.text.folding import fold
+from smallworks.text.support import QUESTIONS
 from smallworks.types import Comparison, Estimate
 
 CANARIES = ("MAGPIE-4187", "LANTERN-2093", "THISTLE-7751", "HARBOUR-3368")

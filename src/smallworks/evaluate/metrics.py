@@ -210,9 +210,11 @@ def _row_mean(name: str, kinds: tuple[Kind, ...], meaning: str, *, proportion: b
     )
 
 
-def _some_rows(name: str, meaning: str, *, proportion: bool, lower_is_better: bool = False) -> Metric:
-    """A metric of `answer` over the rows that have its score."""
-    metric = _row_mean(name, ("answer",), meaning, proportion=proportion)
+def _some_rows(
+    name: str, meaning: str, *, proportion: bool, lower_is_better: bool = False, kind: Kind = "answer"
+) -> Metric:
+    """A metric over the rows that have its score."""
+    metric = _row_mean(name, (kind,), meaning, proportion=proportion)
     return replace(metric, some=True, lower_is_better=lower_is_better)
 
 
@@ -254,6 +256,22 @@ def _field_f1() -> list[Metric]:
             ("", lambda record: field_counts(record.parsed, record.expected)),
             ("_lenient", lambda record: field_counts(record.lenient, record.expected)),
         )
+    ]
+
+
+_RETRIEVAL = {
+    "recall@k": "mean share of the documents that hold the answer among the k passages found",
+    "mrr@k": "mean of one over the place of the first of them, 0 where there is none",
+    "ndcg@k": "discounted gain of their places over that of the best order",
+}
+
+
+def _scope() -> list[Metric]:
+    lost = "share of the rows in scope that were handed over as out of it; lower is better"
+    caught = "share of the rows out of scope that were handed over"
+    return [
+        _some_rows("in_scope_loss", lost, proportion=True, lower_is_better=True, kind="classify"),
+        _some_rows("out_of_scope_recall", caught, proportion=True, kind="classify"),
     ]
 
 
@@ -302,11 +320,13 @@ def _registry() -> dict[str, Metric]:
                 proportion=True,
                 lower_is_better=True,
             ),
+            *_scope(),
             _some_rows(
                 "supported",
                 "mean support of the given answers by words and numbers of their context",
                 proportion=False,
             ),
+            *(_some_rows(name, meaning, proportion=False) for name, meaning in _RETRIEVAL.items()),
             bleu,
         )
     }

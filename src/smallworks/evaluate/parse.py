@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from smallworks.errors import TaskError
 from smallworks.files import canonical
+from smallworks.text.folding import fold
 from smallworks.types import Kind
 
 if TYPE_CHECKING:
@@ -61,11 +61,6 @@ class _Folded:
     squeezed: Mapping[str, str | None]
     spoken: Mapping[str, str]
     search: re.Pattern[str] | None
-
-
-def fold(text: str) -> str:
-    """Lower case, compatibility forms unified, punctuation and underscores as single spaces."""
-    return " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
 @lru_cache(maxsize=64)

@@ -13,9 +13,11 @@ from functools import partial
 import numpy as np
 
 from smallworks.evaluate.intervals import Tally, bootstrap, wilson
-from smallworks.types import Estimate
+from smallworks.types import Estimate, Source
 
 DEPTHS = (1, 5, 10)
+ROWS = ("recall@k", "mrr@k", "ndcg@k")
+"""The scores of a row that was answered from k passages."""
 Ranking = Sequence[Hashable]
 
 
@@ -34,6 +36,23 @@ def ndcg_at(k: int, ranking: Ranking, relevant: Collection[Hashable]) -> float:
     found = sum(1 / math.log2(place + 1) for place, one in enumerate(ranking[:k], 1) if one in relevant)
     best = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(set(relevant))) + 1))
     return found / best
+
+
+def found(sources: Sequence[Source] | None, relevant: Collection[str]) -> dict[str, float]:
+    """The scores of one row: its relevant documents among those of the k passages that were found for it.
+
+    Empty where nothing was searched, or no document is told to be relevant.
+    """
+    if sources is None or not relevant:
+        return {}
+    return found_in([source.document for source in sources], relevant)
+
+
+def found_in(documents: Sequence[str], relevant: Collection[str]) -> dict[str, float]:
+    """The same, from the documents of the passages in their order; one that has several counts once."""
+    ranking = list(dict.fromkeys(documents))
+    parts = zip(ROWS, (recall_at, reciprocal_rank, ndcg_at), strict=True)
+    return {name: part(max(1, len(ranking)), ranking, relevant) for name, part in parts}
 
 
 def measured(rankings: Sequence[Ranking], relevant: Sequence[Collection[Hashable]]) -> Mapping[str, Estimate]:

@@ -14,9 +14,10 @@ from smallworks.evaluate.confusion import per_class
 from smallworks.evaluate.latency import latency
 from smallworks.evaluate.metrics import summarise
 from smallworks.evaluate.parse import parse
+from smallworks.evaluate.retrieval import found
 from smallworks.evaluate.scores import score_row
-from smallworks.evaluate.support import context_of
 from smallworks.seams import Progress, silent
+from smallworks.text.support import context_of
 from smallworks.types import REFUSAL, Answer, Example, Kind, Record, Scorecard
 
 WARM_UPS = 3
@@ -30,16 +31,28 @@ def run(
     labels: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
     refusal: str = REFUSAL,
+    documents: bool = False,
     batch: int = 32,
     prompt_hash: Callable[[Example], str] | None = None,
     progress: Progress = silent,
 ) -> list[Record]:
-    """One record an example, in their order. `answer` takes up to `batch` examples at a time."""
+    """One record an example, in their order. `answer` takes up to `batch` examples at a time.
+
+    `documents`: what an answer may rest on are its sources, not the inputs.
+    """
     records: list[Record] = []
     for start in range(0, len(examples), batch):
         some = examples[start : start + batch]
         for example, said in zip(some, answer(some), strict=True):
-            one = record(example, said, kind=kind, labels=labels, schema=schema, refusal=refusal)
+            one = record(
+                example,
+                said,
+                kind=kind,
+                labels=labels,
+                schema=schema,
+                refusal=refusal,
+                documents=documents,
+            )
             records.append(replace(one, prompt_hash=prompt_hash(example)) if prompt_hash else one)
         progress("evaluate", len(records), len(examples), "")
     return records
@@ -53,9 +66,18 @@ def record(
     labels: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
     refusal: str = REFUSAL,
+    documents: bool = False,
 ) -> Record:
-    """One answer, parsed and scored."""
+    """One answer, parsed and scored; with what was found for it, where documents were searched.
+
+    A label that was kept back is scored as if it had been said, and as lost.
+    """
     parsed = parse(kind, said.text, labels=labels, schema=schema)
+    context = None if documents else context_of(example.inputs)
+    if said.sources is not None:
+        context = "\n".join(source.text for source in said.sources)
+    scores = score_row(kind, parsed, example.output, refusal=refusal, context=context)
+    lost = {} if said.abstain is None else {"in_scope_loss": float(said.abstain)}
     return Record(
         example_id=example.id,
         prompt_hash="",
@@ -63,7 +85,7 @@ def record(
         raw=said.text,
         parsed=parsed.strict,
         lenient=parsed.lenient,
-        scores=score_row(kind, parsed, example.output, refusal=refusal, context=context_of(example.inputs)),
+        scores={**scores, **lost, **found(said.sources, example.documents)},
         tokens_in=said.tokens_in,
         tokens_out=said.tokens_out,
         ms=said.ms,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from smallworks.errors import DataError, MissingExtra
 from smallworks.evaluate.parse import Parsed, loads
 from smallworks.evaluate.rouge import rouge
-from smallworks.evaluate.support import supported
 from smallworks.files import canonical
+from smallworks.text.support import supported
 from smallworks.types import REFUSAL, Kind
 
 if TYPE_CHECKING:

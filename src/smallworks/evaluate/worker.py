@@ -18,6 +18,7 @@ from smallworks.evaluate import records
 from smallworks.evaluate.calibration import calibration_error
 from smallworks.evaluate.replay import replay
 from smallworks.evaluate.run import run, scorecard, time_rows
+from smallworks.evaluate.scope import out_of_scope_recall
 from smallworks.prompt import prompt_hash
 from smallworks.seams import Metered, Progress
 from smallworks.types import Example
@@ -29,10 +30,11 @@ PAID_TIMED_ROWS = 20
 
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """`rows`: JSONL of examples; `labels`, `schema`, `refusal`: the task's. Writes `records`, returns the
-    scorecard."""
+    """`rows`: JSONL of examples; `labels`, `schema`, `refusal`: the task's; `documents`: whether answers come
+    from documents; `outside`: JSONL of rows out of scope, if any. Writes `records`, returns the scorecard."""
     bundle = open_bundle(request["bundle"])
     examples = read_examples(Path(request["rows"]))
+    outside = read_examples(Path(request["outside"])) if request.get("outside") else []
     kind = bundle.manifest.kind
     with open_predictor(bundle, threads=request.get("threads")) as predictor:
         parity = replay(bundle, predictor)
@@ -44,15 +46,18 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
             labels=request["labels"],
             schema=request["schema"],
             refusal=request["refusal"],
+            documents=request["documents"],
             prompt_hash=lambda e: prompt_hash(predictor.render(e.inputs)),
             progress=progress,
         )
         seconds = time.perf_counter() - start
         paid = predictor.model.spent() if isinstance(predictor.model, Metered) else None
         timed = PAID_TIMED_ROWS if paid else TIMED_ROWS
+        recall = out_of_scope_recall(outside, lambda some: predictor.answers([e.inputs for e in some]))
         ms = time_rows(examples, lambda e: predictor.answer(e.inputs), limit=timed, progress=progress)
     records.write(Path(request["records"]), done)
     card = scorecard(done, ms, kind=kind, seconds=seconds, peak_memory_bytes=child.peak_memory(), seed=0)
+    card = replace(card, metrics={**card.metrics, **recall})
     if paid:
         card = replace(card, tokens_in=paid[1] / len(done), tokens_out=paid[2] / len(done))
     return {
@@ -66,10 +71,10 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Rows for a child, as `read_examples` reads them."""
-    kept = ("id", "inputs", "output", "row", "group")
+    kept = ("id", "inputs", "output", "row", "group", "documents")
     files.write_jsonl(path, ({name: getattr(e, name) for name in kept} for e in examples))
 
 
 def read_examples(path: Path) -> list[Example]:
     """The rows that a parent wrote for its child."""
-    return [Example(**raw) for raw in files.read_jsonl(path)]
+    return [Example(**{**raw, "documents": tuple(raw["documents"])}) for raw in files.read_jsonl(path)]

@@ -82,7 +82,12 @@ class Finder:
             sources.append(personal.NEEDED)
             open_ends.append(personal.UNDECIDED)
         self._any = _union(sources) if sources else None
+        self._each = _set(sources) if sources else None
         self._open = _union([rf"(?:{'|'.join(open_ends)})\z"]) if open_ends else None
+
+    def any(self, text: str) -> bool:
+        """Whether there may be a hit."""
+        return self._any is not None and self._any.search(_encoded(text)) is not None
 
     def hits(self, text: str, start: int = 0) -> list[Hit]:
         """What the rules find from `start` on, in no order; finds of one pattern do not overlap.
@@ -97,7 +102,7 @@ class Finder:
             return []
         spans = [
             (one.rule, span)
-            for one in self._ones
+            for one in self._there(encoded[len(_encoded(text[: start - 2])) if start > 1 else 0 :])
             for span in _spans(one, encoded, before if one.group else first)
         ]
         found = _hits(spans, None if len(encoded) == len(text) else encoded)
@@ -118,6 +123,13 @@ class Finder:
         encoded = _encoded(text)
         ends = self._open.search(encoded, start if len(encoded) == len(text) else len(_encoded(text[:start])))
         return len(encoded[: ends.start()].decode()) if ends else len(text)
+
+    def _there(self, encoded: bytes) -> Sequence[_One]:
+        """The patterns that a text holds at all. It begins early enough for those that look to their left."""
+        assert self._each is not None
+        # One of them is there: none at all means that RE2 had not the memory to tell.
+        found = self._each.Match(encoded)
+        return [self._ones[at] for at in sorted(found) if at < len(self._ones)] if found else self._ones
 
     def _of_kinds(self, spans: Sequence[personal.Span]) -> Iterator[Hit]:
         for number, kinds in self._personal:
@@ -205,6 +217,19 @@ def _beginnings(rule: Rule, source: str) -> tuple[str, int | None]:
             f"The rule '{rule.name}' has a pattern that cannot be used: {error}.",
             fix="Write it in the syntax that Python and RE2 have in common.",
         ) from error
+
+
+def _set(sources: Sequence[str]) -> Any:
+    """Tells in one pass which of the patterns, by their places, a text holds."""
+    import re2
+
+    options = re2.Options()
+    options.never_capture, options.log_errors, options.max_mem = True, False, MEMORY
+    found = re2.Set.SearchSet(options)
+    for source in sources:
+        found.Add(source)
+    found.Compile()
+    return found
 
 
 def _union(sources: Sequence[str]) -> Any:

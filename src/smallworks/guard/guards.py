@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from smallworks.errors import GuardBlocked
 from smallworks.guard.classifier import Classifier
@@ -25,8 +24,7 @@ from smallworks.types import Answer
 SIDES: tuple[Side, ...] = ("in", "out")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Text:
+class Text(NamedTuple):
     """One text of a request. `place` is where it stands; a `fixed` one, like a name, cannot be changed."""
 
     text: str
@@ -104,6 +102,8 @@ class Passage:
 
     def leave(self, text: str, *, escaped: bool = False) -> str:
         """A whole text of the answer as it may be shown. Raises GuardBlocked."""
+        if not self._pseudonyms.originals and self._guards.outward.passes(text):
+            return text
         return self.growing(escaped=escaped).whole(text)
 
     def growing(self, *, escaped: bool = False) -> Outward:
@@ -163,6 +163,8 @@ class Passage:
         return restorer.push(text) + restorer.end() if restorer else text
 
     def _entered(self, sieve: Sieve, one: Text) -> str:
+        if sieve.passes(one.text):
+            return one.text
         try:
             text = Scan(sieve, self._pseudonyms, self._found["in"]).whole(one.text)
         except GuardBlocked as error:

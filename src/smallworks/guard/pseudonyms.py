@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 
 PSEUDONYM = re.compile(r"<[A-Z][A-Z0-9_]{0,63}_[1-9][0-9]{0,8}>")
 
@@ -17,7 +16,7 @@ class Pseudonyms:
         self.originals: dict[str, str] = {}
         """Pseudonym → what stood there, of those that the answer may show."""
         self._given: dict[tuple[str, str], str] = {}
-        self._last: Counter[str] = Counter()
+        self._last: dict[str, int] = {}
         self._taken: set[str] = set()
 
     def reserve(self, text: str) -> None:
@@ -34,7 +33,7 @@ class Pseudonyms:
 
     def _new(self, label: str, value: str) -> str:
         while True:
-            self._last[label] += 1
+            self._last[label] = self._last.get(label, 0) + 1
             name = f"<{label}_{self._last[label]}>"
             if name not in self._taken:
                 self._given[label, value] = name

@@ -7,7 +7,7 @@ here is a changed model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from smallworks.errors import DataError, ModelError, nearest
@@ -59,6 +59,18 @@ def answer_text(spec: PromptSpec, output: str) -> str:
     if spec.kind == "extract":
         return _canonical_json(output)
     return output
+
+
+def shares(spec: PromptSpec, probabilities: Mapping[str, float]) -> tuple[float, ...]:
+    """What each label of a classification has of `probabilities`, in their order and summing to 1.
+
+    Empty where none of them speaks for a label, or the labels have no codes.
+    """
+    if spec.kind != "classify" or not _choices(spec).codes:
+        return ()
+    given = [probabilities.get(label, 0.0) for label in _choices(spec).labels]
+    total = sum(given)
+    return tuple(share / total for share in given) if total > 0 else ()
 
 
 def _head(spec: PromptSpec) -> str:

@@ -30,11 +30,14 @@ _PLACE = "ANSWER-GOES-HERE"
 class TrainingRow:
     """Prompt and answer as one sequence; `supervised` marks the answer and its end-of-turn token.
 
-    `supervised` has the length of `ids`; the prompt's ids come first and are never supervised.
+    `supervised` has the length of `ids`; the prompt's ids come first and are never supervised. `shares` is
+    how probable a teacher holds each label, in the order of the choices, and sums to 1: where it stands, the
+    first supervised token is learned from it instead of from the id that is there.
     """
 
     ids: tuple[int, ...]
     supervised: tuple[bool, ...]
+    shares: tuple[float, ...] = ()
 
 
 class Renderer:
@@ -107,13 +110,20 @@ class Renderer:
             )
         return self._finish(self._clean(messages))
 
-    def training(self, text: str, answer: str) -> TrainingRow:
-        """Ids of prompt, answer and end of turn; what a template writes after the end of turn is left out."""
+    def training(
+        self, text: str, answer: str, probabilities: Mapping[str, float] | None = None
+    ) -> TrainingRow:
+        """Ids of prompt, answer and end of turn; what a template writes after the end of turn is left out.
+
+        `probabilities` are a teacher's, by label; those of labels that the task lacks are left out.
+        """
         prompt = self.prompt(text)
         said = self._clean([Message(role="assistant", content=self.answer_text(answer))])[0].content
         tail = self._following(prompt, said + self.end_of_turn)
         return TrainingRow(
-            ids=(*prompt.ids, *tail), supervised=(False,) * len(prompt.ids) + (True,) * len(tail)
+            ids=(*prompt.ids, *tail),
+            supervised=(False,) * len(prompt.ids) + (True,) * len(tail),
+            shares=render.shares(self.spec, probabilities or {}),
         )
 
     def answer_text(self, output: str) -> str:

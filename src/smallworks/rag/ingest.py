@@ -86,12 +86,24 @@ def index(
     return done
 
 
+def fingerprint(folder: Path) -> str:
+    """Changes whenever a document of the folder does, or how documents are read. UserError: there is none."""
+    found = [[path, _hash(file)] for path, file in _files(folder)]
+    if not found:
+        raise _no_document(folder)
+    return files.hash_value([READING, found])
+
+
+def _no_document(folder: Path) -> UserError:
+    return UserError(
+        f"'{folder}' holds no document.", fix=f"Files that are read end with {', '.join(READERS)}."
+    )
+
+
 def _same_folder(folder: Path, out: Path, found: dict[str, Path], known: dict[str, str]) -> None:
     """A wrong folder, or one that is not mounted, must not empty an index. Raises UserError."""
     if not found and not known:
-        raise UserError(
-            f"'{folder}' holds no document.", fix=f"Files that are read end with {', '.join(READERS)}."
-        )
+        raise _no_document(folder)
     if known and not found.keys() & known.keys():
         raise UserError(
             f"'{folder}' holds none of the {len(known):,} documents of '{out}'.",

@@ -50,9 +50,12 @@ class Hit:
 class Index:
     """An index that is asked. Close it, or use it as a context; for one thread at a time."""
 
-    def __init__(self, path: Path, embedder: Embedder | None = None) -> None:
-        """`embedder` is the one that the index was made with (`embedder_name`); without it, words alone."""
-        self.store = Store(path)
+    def __init__(self, path: Path, embedder: Embedder | None = None, *, frozen: bool = False) -> None:
+        """`embedder` is the one that the index was made with (`embedder_name`); without it, words alone.
+
+        `frozen` as the store has it: for an index inside of a bundle.
+        """
+        self.store = Store(path, frozen=frozen)
         if self.store.empty:
             self.store.close()
             raise DataError(f"'{path}' is no index.", fix=f"Make one: smallworks index FOLDER --out {path}")

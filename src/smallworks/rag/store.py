@@ -48,15 +48,16 @@ FREQUENT = 0.02
 class Store:
     """One open index. Close it, or use it as a context; for one thread at a time."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, frozen: bool = False) -> None:
         """Raises DataError for a file that is not there (unless `create`), or is no index of ours.
 
-        A file without any table stays as it is unless `create`; it is `empty`, and has no fact.
+        A file without any table stays as it is unless `create`; it is `empty`, and has no fact. A
+        `frozen` one is only read, and nothing is put beside it: it must not change meanwhile.
         """
         if not path.is_file() and not create:
             raise DataError(f"No index at '{path}'.", fix=f"Make one: smallworks index FOLDER --out {path}")
         self.path = path
-        self._file = _open(path, create)
+        self._file = _open(path, create, frozen)
         self.empty = not self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     @property
@@ -168,6 +169,16 @@ class Store:
                 "INSERT INTO frequent SELECT term, doc FROM vocabulary WHERE doc >= ?", (least,)
             )
 
+    def freeze(self, out: Path) -> None:
+        """The whole index as one file that may be opened `frozen`: all of it settled, nothing beside it."""
+        self.settle()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.unlink(missing_ok=True)
+        self._file.execute("VACUUM INTO ?", (str(out),))
+        copy = sqlite3.connect(out, isolation_level=None)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.close()
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction: all of it, or nothing."""
@@ -192,15 +203,18 @@ class Store:
         self.close()
 
 
-def _open(path: Path, create: bool) -> sqlite3.Connection:
+def _open(path: Path, create: bool, frozen: bool) -> sqlite3.Connection:
+    where = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if frozen else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False)
+        file = sqlite3.connect(
+            where, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False, uri=frozen
+        )
     except (OSError, sqlite3.OperationalError) as error:
         raise unwritable(path, OSError(0, str(error))) from error
     file.row_factory = sqlite3.Row
     try:
-        _prepare(file, path, create)
+        _prepare(file, path, create, frozen)
     except sqlite3.DatabaseError as error:
         file.close()
         if "no such module" in str(error):
@@ -218,7 +232,7 @@ def _open(path: Path, create: bool) -> sqlite3.Connection:
     return file
 
 
-def _prepare(file: sqlite3.Connection, path: Path, create: bool) -> None:
+def _prepare(file: sqlite3.Connection, path: Path, create: bool, frozen: bool) -> None:
     """The tables of a file that is new and to be made.
 
     Raises DataError for a file of another program or another version.
@@ -232,7 +246,7 @@ def _prepare(file: sqlite3.Connection, path: Path, create: bool) -> None:
             f"'{path}' is no index of this version (its mark is {application:#x}, version {version}).",
             fix="Name another file, or delete it and index the folder again.",
         )
-    if not tables and not create:
+    if frozen or (not tables and not create):
         return
     file.execute("PRAGMA journal_mode = WAL")
     file.execute("PRAGMA synchronous = NORMAL")

@@ -11,7 +11,7 @@ from smallworks import files
 from smallworks.bundle import Bundle, Calibration, Manifest
 from smallworks.bundle.store import hash_weights
 from smallworks.compress.encoder import FILES, encode_to_onnx
-from smallworks.recipes.workshop import Workshop
+from smallworks.recipes.workshop import Workshop, with_scope
 from smallworks.types import Choices, Example, PromptSpec
 
 Baseline = Literal["majority", "linear", "fused"]
@@ -24,10 +24,11 @@ def make_baseline(shop: Workshop, name: Baseline) -> Bundle:
     return shop.frozen(f"fit-{name}", _reads(shop, name), lambda folder: _fit(shop, name, folder))
 
 
-def held_out(shop: Workshop, name: Baseline) -> list[tuple[Example, tuple[float, ...]]]:
-    """The held-out rows of the fit, each with the probabilities of the labels in their order."""
+def held_out(shop: Workshop, name: Baseline) -> list[tuple[Example, tuple[float, ...], bool]]:
+    """The held-out rows of the fit, each with the probabilities of the labels in their order, and whether it
+    seemed out of scope."""
     file = shop.steps.folder_of(f"fit-{name}", _reads(shop, name)) / HELD
-    return [(shop.fitting[i], tuple(said)) for i, said in files.read_jsonl(file)]
+    return [(shop.fitting[i], tuple(said), bool(more)) for i, said, *more in files.read_jsonl(file)]
 
 
 def _reads(shop: Workshop, name: Baseline) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def _reads(shop: Workshop, name: Baseline) -> dict[str, Any]:
         "data": shop.data_key,
         "seed": shop.task.build.seed,
         "labels": shop.splits.labels,
+        **({} if name == "majority" else shop.scope),
     }
     if name == "fused":
         assert shop.embedder is not None, "the plan skips fused without an embedder"
@@ -57,11 +59,12 @@ def _fit(shop: Workshop, name: Baseline, folder: Path) -> dict[str, Any]:
         "validation": len(shop.splits.validation),
         "held": folder / HELD,
         "seed": shop.task.build.seed,
+        "scope": None if name == "majority" else shop.ask_scope([e.text for e in shop.splits.outside]),
         "out": draft / "linear",
     }
     fitted = shop.run_child(step, "smallworks.tune.baseline", request, folder)
     rows.unlink(missing_ok=True)
-    manifest = _manifest(shop, name, _calibration(fitted))
+    manifest = with_scope(_manifest(shop, name, _calibration(fitted)), fitted["scope"])
     if encoder:
         for file in FILES:
             files.link_or_copy(encoder / file, draft / "encoder" / file)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from smallworks import data, files, settings
+from smallworks import data, files, rag, settings
 from smallworks.bundle import Bundle
 from smallworks.bundle.store import hash_weights
 from smallworks.engines.base import BaseModel, resolve, resolve_embedder
@@ -19,11 +19,24 @@ from smallworks.errors import DiskError, ModelError, SmallworksError
 from smallworks.evaluate import records
 from smallworks.evaluate.compare import compare
 from smallworks.evaluate.together import non_inferior_together
+from smallworks.recipes import reading
 from smallworks.recipes import table as tables
 from smallworks.recipes.choose import MARGIN, choose, judge_together
+from smallworks.recipes.finding import find
 from smallworks.recipes.flagship import make_flagship, recorded_row
 from smallworks.recipes.measure import measure
-from smallworks.recipes.plan import CASCADES, QUANTIZATIONS, REFERENCES, TUNED, Planned, plan, reasons, select
+from smallworks.recipes.plan import (
+    CASCADES,
+    QUANTIZATIONS,
+    READS,
+    REFERENCES,
+    RETRIEVAL,
+    TUNED,
+    Planned,
+    plan,
+    reasons,
+    select,
+)
 from smallworks.recipes.steps import VERSION, Steps
 from smallworks.recipes.workshop import SYNTHETIC, Workshop
 from smallworks.seams import Progress, silent
@@ -116,7 +129,7 @@ def prepare(
     steps = Steps(found.out / WORK / "steps", progress)
     steps.seconds["data"] = time.perf_counter() - start
     progress("data", 1, 1, "done")
-    embedder, problem = _find_embedder(found.embedder, options)
+    embedder, problem = _find_embedder(found.embedder, options, searches=_searches(task))
     shop = Workshop(
         task=replace(task, labels=splits.labels),
         splits=splits,
@@ -140,7 +153,7 @@ def prepare(
 def dry_run(task: Task, options: Options = Options()) -> tuple[Planned, ...]:
     """The plan with its estimated time and memory; reads the data, computes nothing."""
     found = survey(task, options)
-    embedder, problem = _find_embedder(found.embedder, options, fetch=False)
+    embedder, problem = _find_embedder(found.embedder, options, searches=_searches(task), fetch=False)
     planned = plan(
         task,
         data.load(task),
@@ -159,22 +172,26 @@ def _find_base(task: Task, options: Options) -> BaseModel | None:
 
 
 def _find_embedder(
-    ref: str | None, options: Options, *, fetch: bool = True
+    ref: str | None, options: Options, *, searches: bool, fetch: bool = True
 ) -> tuple[Path | None, str | None]:
     """The embedder's folder; one that was named and is not there is an error only if fused was asked for.
 
-    Without `fetch` a hub id stands for itself.
+    `searches`: documents are searched with it too. Without `fetch` a hub id stands for itself.
     """
-    if ref is None or "fused" not in select(options.only, options.skip):
+    if ref is None or not (searches or "fused" in select(options.only, options.skip)):
         return None, None
     if not fetch and ref.count("/") == 1 and not Path(ref).exists():
         return Path(ref), None
     try:
         return resolve_embedder(ref), None
     except ModelError as error:
-        if options.embedder or "fused" in options.only:
+        if options.embedder or searches or "fused" in options.only:
             raise
         return None, str(error)
+
+
+def _searches(task: Task) -> bool:
+    return task.data.documents is not None
 
 
 def _embedder_key(ref: str | None) -> str | None:
@@ -213,6 +230,10 @@ def _row(shop: Workshop, planned: Planned, before: Sequence[Row]) -> Row:
 
 def make(shop: Workshop, name: str) -> Bundle:
     """The frozen bundle of a candidate, by name."""
+    if name.endswith(READS):
+        return reading.make_reading(shop, name.removesuffix(READS), make)
+    if name == RETRIEVAL:
+        return reading.make_retrieval(shop)
     if name.endswith(SYNTHETIC):
         return make(replace(shop, taught=True), name.removesuffix(SYNTHETIC))
     if name in ("majority", "linear", "fused"):
@@ -254,7 +275,9 @@ def _report(shop: Workshop, table: Table, out: Path) -> None:
     shop.progress("report", 0, 0, "")
     done = [row.name for row in table.rows if row.name in TUNED and row.metric]
     tunings = {name: tuned(shop, dials_of(shop, name)).curve for name in done}  # type: ignore[arg-type]
-    write_report(shop.task, shop.splits, table, out / REPORT, tunings)
+    searched = any(row.metric and row.engine == RETRIEVAL for row in table.rows)
+    found = find(shop) if searched else None
+    write_report(shop.task, shop.splits, table, out / REPORT, tunings, found)
     shop.progress("report", 1, 1, "done")
 
 
@@ -267,6 +290,7 @@ def _key(task: Task, options: Options, base: BaseModel | None, embedder: str | N
             "version": VERSION,
             "task": asdict(task),
             "data": data.fingerprint(task),
+            "documents": rag.fingerprint(task.data.documents) if task.data.documents else None,
             "synthetic": files.hash_file(task.data.synthetic) if task.data.synthetic else None,
             "names": names,
             "base": asdict(base.pin) if base else None,

@@ -16,6 +16,7 @@ from typing import Any
 from smallworks import child, files
 from smallworks.bundle import Bundle, Manifest, Stage, freeze
 from smallworks.bundle.golden import TOLERANCES, Golden, write
+from smallworks.bundle.manifest import Scope
 from smallworks.errors import BundleError
 from smallworks.route.calibrate import Routing
 from smallworks.route.mixes import Mix
@@ -78,6 +79,7 @@ def freeze_cascade(
             {
                 "bundle": provisional.path,
                 "calibrate": False,
+                "scope": None,
                 "golden": list(golden),
                 "paid": [s.name for s, b in zip(manifest.stages, plan.stages, strict=True) if is_remote(b)],
             },
@@ -134,6 +136,12 @@ def inner(bundle: Bundle) -> tuple[Bundle, ...]:
         return Bundle(path=path, id=one.id, manifest=manifest)  # type: ignore[arg-type]
 
     return tuple(stage(one) for one in bundle.manifest.stages)
+
+
+def scope_of(bundle: Bundle) -> Scope | None:
+    """From when on it keeps a label back, or the first of its stages that does."""
+    found = (scope_of(stage) for stage in inner(bundle))
+    return bundle.manifest.scope or next(filter(None, found), None)
 
 
 def promise_of(found: Routing, mix: Mix) -> dict[str, Any]:

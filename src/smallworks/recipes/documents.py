@@ -18,6 +18,8 @@ from smallworks.compress.encoder import encode_to_onnx
 from smallworks.data.read import read_rows
 from smallworks.engines import hub
 from smallworks.engines.base import EMBEDDER_PATTERNS, local, resolve_embedder
+from smallworks.engines.opening import PASSAGE_TOKENS, open_bundle
+from smallworks.engines.retriever import Retriever
 from smallworks.errors import DataError, UserError
 from smallworks.evaluate import retrieval
 from smallworks.evaluate.intervals import wilson
@@ -31,8 +33,6 @@ from smallworks.types import REFUSAL, Estimate
 if TYPE_CHECKING:
     from smallworks.engines.onnx import Encoder
 
-MAX_TOKENS = 256
-"""What an embedder reads of a passage: all of one that has 800 characters."""
 WHERE = "embedder_path"
 """The fact of an index that says where its embedder was."""
 FOLDS = 5
@@ -149,14 +149,30 @@ def opened(path: Path, *, embedder: str | None = None, progress: Progress = sile
         yield index
 
 
+@contextmanager
+def retriever_of(path: Path) -> Iterator[Retriever]:
+    """What answers in a bundle that has an index of its own. Raises UserError for any other bundle."""
+    with open_bundle(path) as predictor:
+        if not isinstance(predictor.model, Retriever):
+            raise UserError(
+                f"The bundle '{path}' has no documents of its own.",
+                fix=f"Name an index, and the bundle to read it: smallworks ask INDEX … --model {path}",
+            )
+        yield predictor.model
+
+
 def open_embedder(ref: str, *, progress: Progress = silent) -> tuple[str, Encoder]:
     """A hash of its weights, and a sentence-embedding model as int8 ONNX, converted once and cached."""
     from smallworks.engines.onnx import Encoder
 
-    folder = resolve_embedder(ref)
+    name, converted = converted_embedder(resolve_embedder(ref), progress=progress)
+    return name, Encoder(converted, max_tokens=PASSAGE_TOKENS)
+
+
+def converted_embedder(folder: Path, *, progress: Progress = silent) -> tuple[str, Path]:
+    """A hash of its weights, and the folder of it as int8 ONNX."""
     name = hash_weights(folder)[:16]
-    converted = encode_to_onnx(folder, settings.load().home / "encoders" / name, progress=progress)
-    return name, Encoder(converted, max_tokens=MAX_TOKENS)
+    return name, encode_to_onnx(folder, settings.load().home / "encoders" / name, progress=progress)
 
 
 # --- questions ----------------------------------------------------------------------------------
@@ -190,8 +206,18 @@ def _documents(cell: object) -> tuple[str, ...]:
     return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
-def measure(index: rag.Index, questions: Sequence[Question], *, progress: Progress = silent) -> Quality:
-    """Every question searched; those with a document once more without it, which makes them unanswerable."""
+def measure(
+    index: rag.Index,
+    questions: Sequence[Question],
+    *,
+    k: int = search.K,
+    by: search.By = "both",
+    progress: Progress = silent,
+) -> Quality:
+    """Every question searched; those with a document once more without it, which makes them unanswerable.
+
+    `k` passages found `by` words, vectors or both are what an answer would rest on.
+    """
     known = set(index.store.hashes())
     for question in questions:
         if lost := [path for path in question.documents if path not in known]:
@@ -201,13 +227,13 @@ def measure(index: rag.Index, questions: Sequence[Question], *, progress: Progre
             )
     rankings, answerable, unanswerable = [], [], []
     for number, (question, fold) in enumerate(zip(questions, folds(questions), strict=True), 1):
-        hits = index.search(question.text, search.DEEP)
-        first = confidence.signals(index, question.text, hits[: search.K])
+        hits = index.search(question.text, search.DEEP, by=by)
+        first = confidence.signals(index, question.text, hits[:k])
         if question.documents:
             rankings.append(list(dict.fromkeys(hit.passage.document for hit in hits)))
             answerable.append((fold, first))
         if len(question.documents) < 2:  # one document at a time can be hidden
-            hidden = index.search(question.text, search.K, without="".join(question.documents))
+            hidden = index.search(question.text, k, without="".join(question.documents), by=by)
             unanswerable.append((fold, confidence.signals(index, question.text, hidden)))
         progress("questions", number, len(questions), "")
     progress("questions", len(questions), len(questions), "done")

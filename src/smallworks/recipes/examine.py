@@ -20,6 +20,7 @@ from smallworks.evaluate.compare import compare as compare_records
 from smallworks.evaluate.metrics import kind_of
 from smallworks.evaluate.replay import replay
 from smallworks.evaluate.worker import write_examples
+from smallworks.recipes.cascade import scope_of
 from smallworks.seams import Progress, silent
 from smallworks.types import (
     REFUSAL,
@@ -57,8 +58,9 @@ def evaluate(
     """Measure a bundle on a data file, a task folder's test set, or the test set of its own task."""
     task, examples, notices = labelled_rows(bundle, rows)
     with TemporaryDirectory(prefix="smallworks-") as scratch:
-        listed = Path(scratch) / "rows.jsonl"
+        listed, outside = Path(scratch) / "rows.jsonl", Path(scratch) / "outside.jsonl"
         write_examples(listed, examples)
+        write_examples(outside, outside_rows(bundle, rows))
         kept = out or Path(scratch) / "records.jsonl"
         result = child.run(
             "smallworks.evaluate.worker",
@@ -68,6 +70,8 @@ def evaluate(
                 "labels": labels_of(bundle),
                 "schema": bundle.manifest.prompt.schema or task.schema,
                 "refusal": task.refusal,
+                "documents": task.data.documents is not None,
+                "outside": outside,
                 "records": kept,
             },
             progress=progress,
@@ -103,7 +107,10 @@ def verify(where: Path) -> tuple[Bundle, Parity | None]:
 def labelled_rows(
     bundle: Bundle, rows: Path | None
 ) -> tuple[Task, tuple[Example, ...], tuple[data.Notice, ...]]:
-    """The rows to measure on. Raises DataError when none are named and the bundle's task is not beside it."""
+    """The rows in scope to measure on.
+
+    Raises DataError when none are named and the bundle's task is not beside it.
+    """
     if rows is None:
         home = _home(bundle)
         if not (home / taskfile.FILE_NAME).is_file():
@@ -119,6 +126,24 @@ def labelled_rows(
         raise DataError(f"No data file at '{rows}'.", fix="Check the path.")
     task = _task_of(bundle, rows)
     return task, *data.read_examples(task, rows)
+
+
+def outside_rows(bundle: Bundle, rows: Path | None) -> tuple[Example, ...]:
+    """The rows out of scope of what `labelled_rows` takes its rows from; none where a bundle has no scope."""
+    if scope_of(bundle) is None:
+        return ()
+    rows = rows or _home(bundle)
+    if rows.is_dir() or rows.suffix == ".toml":
+        return data.load(taskfile.load_task(rows)).outside_test
+    return data.read_outside(_task_of(bundle, rows), rows)
+
+
+def _out_of_scope(bundle: Bundle) -> str | None:
+    """What rows out of scope are marked with, as the bundle has it, or the task that it lies beside."""
+    if least := scope_of(bundle):
+        return least.label
+    home = _home(bundle)
+    return taskfile.load_task(home).data.out_of_scope if (home / taskfile.FILE_NAME).is_file() else None
 
 
 def labels_of(bundle: Bundle) -> tuple[str, ...]:
@@ -140,7 +165,9 @@ def _task_of(bundle: Bundle, rows: Path) -> Task:
         kind=manifest.kind,
         instruction=manifest.prompt.instruction,
         folder=rows.parent,
-        data=DataFiles(train=rows, columns=_columns(manifest.columns, rows)),
+        data=DataFiles(
+            train=rows, columns=_columns(manifest.columns, rows), out_of_scope=_out_of_scope(bundle)
+        ),
         targets=Targets(metric=taskfile.METRICS[manifest.kind][0]),
         labels=labels_of(bundle),
         schema=manifest.prompt.schema,
@@ -151,7 +178,8 @@ def _task_of(bundle: Bundle, rows: Path) -> Task:
 def _columns(named: Columns, rows: Path) -> Columns:
     """The task's columns, as far as new rows must have them: groups count where the file names them."""
     _, first = next(iter(read_rows(rows)), (0, {}))
-    return replace(named, id=None, tags=None, group=named.group if named.group in first else None)
+    kept = {key: name for key in ("group", "document") if (name := getattr(named, key)) in first}
+    return replace(named, id=None, tags=None, **{"group": None, "document": None, **kept})
 
 
 def asked(*paths: Path, rows: Path | None) -> tuple[Kind, Targets]:

@@ -17,14 +17,17 @@ Refusal = tuple[str | None, str]
 
 def check(bundle: Bundle, to: Format) -> None:
     """Raises BundleError, with the reason and what to do instead, for what cannot become that format."""
-    reason, fix = _cascade(bundle) if bundle.manifest.stages else _REFUSALS[to](bundle)
+    manifest = bundle.manifest
+    reason, fix = _several(bundle) if manifest.stages or manifest.retrieval else _REFUSALS[to](bundle)
     if reason:
         raise BundleError(f"'{bundle.name}' {reason}: it cannot be exported to {to}.", fix=fix)
     if to in ("llama.cpp", "ollama") and bundle.manifest.engine == "transformers":
         weights.check_gguf(bundle)
 
 
-def _cascade(bundle: Bundle) -> Refusal:
+def _several(bundle: Bundle) -> Refusal:
+    if bundle.manifest.retrieval:
+        return "answers from an index, which only Smallworks searches", "Serve it with `smallworks serve`."
     last = bundle.file(bundle.manifest.stages[-1].path)
     return (
         "hands over between its stages, which only Smallworks does",
@@ -49,6 +52,8 @@ def _gguf(bundle: Bundle) -> Refusal:
     if bundle.manifest.engine == "llamacpp":
         if not bundle.manifest.model:
             return _OUTSIDE
+        if bundle.manifest.adapter:
+            return _beside(bundle)
         return _fixed_prompt(bundle)
     reason = weights.lacking(bundle)
     return (reason, _other_than_a_model(bundle)) if reason else _fixed_prompt(bundle)
@@ -72,6 +77,14 @@ def _docker(bundle: Bundle) -> Refusal:
     if bundle.manifest.engine == "llamacpp" and not bundle.manifest.model:
         return _OUTSIDE
     return None, ""
+
+
+def _beside(bundle: Bundle) -> Refusal:
+    whole = weights.made_from(bundle) or "BUNDLE"
+    return (
+        "has its adapter beside its base",
+        f"Merge it first, and export what that froze: smallworks quantize {whole} --to q8_0",
+    )
 
 
 _OUTSIDE = (

@@ -5,7 +5,7 @@ Recorded answers have no latency and no bundle: they are the bar to compare with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from smallworks.evaluate.metrics import summarise
 from smallworks.evaluate.run import run
 from smallworks.prompt.render import messages
 from smallworks.recipes.workshop import Workshop
-from smallworks.types import Answer, Example, Flagship, PromptSpec, Row
+from smallworks.types import Answer, Example, Flagship, PromptSpec, Row, Task
 
 CHARACTERS_PER_TOKEN = 4.0
 """For recorded answers without usage; a customary estimate for English, and the note on the row says so."""
@@ -37,6 +37,7 @@ def recorded_row(shop: Workshop, flagship: Flagship) -> Row:
         labels=shop.splits.labels,
         schema=shop.task.schema,
         refusal=shop.task.refusal,
+        documents=shop.task.data.documents is not None,
     )
     path = shop.steps.folder / f"flagship-{shop.data_key[:12]}.jsonl"
     records.write(path, done)
@@ -59,17 +60,43 @@ def price(flagship: Flagship, tokens_in: float, tokens_out: float) -> float:
     return (tokens_in * flagship.input_price + tokens_out * flagship.output_price) / 1e6
 
 
+def instead(
+    task: Task, flagship: Flagship, labels: tuple[str, ...], rows: Sequence[Example]
+) -> dict[str, Any]:
+    """For the lineage of what replaces it: its prices, and what a thousand answers to such rows cost there.
+
+    The latter, by the length of the texts, is for bundles that count no tokens.
+    """
+    spec = _asked(task, labels)
+    characters_in = sum(len(m.content) for e in rows for m in messages(spec, e.text))
+    tokens_in, tokens_out = (
+        n / CHARACTERS_PER_TOKEN / max(1, len(rows))
+        for n in (characters_in, sum(len(e.output) for e in rows))
+    )
+    return {
+        "flagship": flagship.name,
+        "flagship_input_price": flagship.input_price,
+        "flagship_output_price": flagship.output_price,
+        "flagship_per_1000": round(1000 * price(flagship, tokens_in, max(1.0, tokens_out)), 6),
+    }
+
+
+def _asked(task: Task, labels: tuple[str, ...]) -> PromptSpec:
+    """How the flagship is asked."""
+    return PromptSpec(
+        style="chat",
+        kind=task.kind,
+        instruction=task.instruction,
+        choices=remote_choices(labels),
+        schema=task.schema,
+    )
+
+
 def make_flagship(shop: Workshop, flagship: Flagship) -> Bundle:
     """The live server as a bundle, so that it can be measured, compared and served like the others."""
     assert flagship.url is not None
     settings.approve_upstream(flagship.url)
-    spec = PromptSpec(
-        style="chat",
-        kind=shop.task.kind,
-        instruction=shop.task.instruction,
-        choices=remote_choices(shop.splits.labels),
-        schema=shop.task.schema,
-    )
+    spec = _asked(shop.task, shop.splits.labels)
     manifest = Manifest(
         task=shop.task.name,
         kind=shop.task.kind,
@@ -129,13 +156,7 @@ def _answer(shop: Workshop, example: Example, answers: Mapping[str, Mapping[str,
             f"'{path}' has no answer for test row {example.row} (id '{example.id}').",
             fix="Record the flagship's answer for every test row, by id or by input text.",
         )
-    spec = PromptSpec(
-        style="chat",
-        kind=shop.task.kind,
-        instruction=shop.task.instruction,
-        choices=remote_choices(shop.splits.labels),
-        schema=shop.task.schema,
-    )
+    spec = _asked(shop.task, shop.splits.labels)
     prompt = sum(len(m.content) for m in messages(spec, example.text))
     return Answer(
         text=str(row["output"]),

@@ -26,7 +26,7 @@ from smallworks.recipes.workshop import Workshop
 from smallworks.route import Promise, Routing, calibrate, stages_of
 from smallworks.route.calibrate import describe
 from smallworks.route.mixes import Mix
-from smallworks.route.stages import confidence, design
+from smallworks.route.stages import LOST, confidence, design
 from smallworks.types import Answer, Example, ExampleId, Record, Row
 
 PROMISE = Promise(against="last", value=0.01)
@@ -162,9 +162,10 @@ def _ask(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> Any:
 def _of_baseline(shop: Workshop, name: str) -> dict[ExampleId, Record]:
     """From the fits that calibrated it: each row answered by one that did not see it."""
     labels, found = shop.splits.labels, dict[ExampleId, Record]()
-    for example, said in held_out(shop, name):  # type: ignore[arg-type]
+    for example, said, abstain in held_out(shop, name):  # type: ignore[arg-type]
         probabilities = dict(zip(labels, said, strict=True))
-        found[example.id] = _record(shop, example, max(labels, key=probabilities.__getitem__), probabilities)
+        text = max(labels, key=probabilities.__getitem__)
+        found[example.id] = _record(shop, example, text, probabilities, abstain=abstain or None)
     return found
 
 
@@ -178,8 +179,15 @@ def _of_recorded(shop: Workshop) -> dict[ExampleId, Record]:
     return {e.id: _record(shop, e, str(said["output"]), None) for e, said in rows if said}
 
 
-def _record(shop: Workshop, example: Example, text: str, probabilities: Mapping[str, float] | None) -> Record:
-    said = Answer(text=text, tokens_in=0, tokens_out=0, ms=0.0, probabilities=probabilities)
+def _record(
+    shop: Workshop,
+    example: Example,
+    text: str,
+    probabilities: Mapping[str, float] | None,
+    *,
+    abstain: bool | None = None,
+) -> Record:
+    said = Answer(text=text, tokens_in=0, tokens_out=0, ms=0.0, probabilities=probabilities, abstain=abstain)
     return record(example, said, kind=shop.task.kind, labels=shop.splits.labels)
 
 
@@ -207,7 +215,7 @@ def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, foun
             into=shop.bundles,
             scratch=folder / "scratch",
             golden=[dict(example.inputs) for example in shop.golden_examples()],
-            lineage={"data": shop.data_key, **promise},
+            lineage={"data": shop.data_key, **shop.replaces, **promise},
         )
         return {"bundle": frozen.name}
 
@@ -232,6 +240,7 @@ def _mixed_row(shop: Workshop, name: str, first: Row, last: Row, mix: Mix, found
     path = shop.steps.folder / f"{name}-{files.hash_value([mix.thresholds, shop.data_key])[:12]}.jsonl"
     records.write(path, done)
     metrics = summarise(done, shop.task.kind)
+    metrics.pop(LOST, None)  # what the first stage kept back the last one answers
     return Row(
         name=name,
         kind="cascade",

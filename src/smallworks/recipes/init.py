@@ -83,14 +83,14 @@ train = "data/train.jsonl"
 # id = "id"  # made of the row's content when left out
 # tags = "tags"
 # group = "customer"  # rows of one customer stay in one part, and count together
-
+{outside}
 [targets]
 metric = "{metric}"  # {metrics}
 at_least = {at_least:.2f}  # a share from 0 to 1; without it, the best candidate is chosen
 # p95_ms = 50  # slowest acceptable answer, milliseconds at the 95th percentile
 # memory_mb = 1000
 # cost_per_1000 = 0.05  # US dollars for 1,000 requests
-
+{loss}
 # [flagship]  # the large model that this task graduates from; prices in US dollars per million tokens
 # name = "the-large-model"
 # input_price = 2.50
@@ -106,6 +106,12 @@ at_least = {at_least:.2f}  # a share from 0 to 1; without it, the best candidate
 # epochs = 10  # most passes over the training rows; 3 to 10 by their number when left out
 # machine_price_per_hour = 0.10
 """
+
+OUTSIDE = (
+    '# out_of_scope = "none"  # what rows have that belong to no label: they are handed over, not learnt\n'
+)
+LOSS = "# in_scope_loss = 0.05  # the share of the rows in scope that may be handed over with them\n"
+"""Keys that labels alone have."""
 
 DATA_README = """\
 # Rows
@@ -162,6 +168,8 @@ def _task_file(folder: Path, kind: Kind, start: Start) -> str:
         metric=METRICS[kind][0],
         metrics=", ".join(METRICS[kind]),
         at_least=start.at_least,
+        outside=OUTSIDE if kind == "classify" else "",
+        loss=LOSS if kind == "classify" else "",
     )
 
 

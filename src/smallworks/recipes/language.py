@@ -43,7 +43,12 @@ def make_reference(shop: Workshop, name: Reference, dials: Dials | None = None) 
     `dials` None tunes as a build does; an untuned candidate has none.
     """
     assert shop.base is not None, "the plan skips language models without a base"
-    reads: dict[str, Any] = {"data": shop.data_key, "base": asdict(shop.base.pin), "task": shop.wording}
+    reads: dict[str, Any] = {
+        "data": shop.data_key,
+        "base": asdict(shop.base.pin),
+        "task": shop.wording,
+        **shop.scope,
+    }
     weights = None
     if name == "lm-lora" or name == "lm-full":
         weights = tuned(shop, dials or dials_of(shop, name))

@@ -9,8 +9,9 @@ from typing import Any
 from smallworks import files
 from smallworks.bundle import Bundle
 from smallworks.evaluate import verdict
+from smallworks.evaluate.scope import LOSS, RECALL
 from smallworks.recipes import figures
-from smallworks.recipes.cascade import inner, is_remote
+from smallworks.recipes.cascade import inner, is_remote, scope_of
 from smallworks.recipes.flagship import price
 from smallworks.recipes.workshop import Workshop
 from smallworks.types import Estimate, Latency, Parity, Row, Targets, Task, Verdict
@@ -40,13 +41,19 @@ def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
         records=shop.steps.folder_of(step, reads) / "records.jsonl",
         parity=Parity(**result["parity"]) if result["parity"] else None,
         per_class=card["per_class"],
-        notes=(*_notes(result, metrics), *_forgotten(bundle)),
+        notes=(
+            *_notes(result, metrics),
+            *_in_scope(bundle, metrics),
+            *_forgotten(bundle),
+            *_searched(bundle),
+        ),
     )
 
 
 def _wording(task: Task) -> dict[str, str]:
-    """What scores depend on beyond the rows; only an `answer` has a sentence of refusal."""
-    return {"refusal": task.refusal} if task.kind == "answer" else {}
+    """What scores depend on beyond the rows; only an `answer` has a sentence of refusal, and documents."""
+    documents = {"rests_on": "documents"} if task.data.documents else {}
+    return {"refusal": task.refusal, **documents} if task.kind == "answer" else {}
 
 
 def _cost(shop: Workshop, bundle: Bundle, tokens_in: float, tokens_out: float, ms: float) -> float:
@@ -91,22 +98,44 @@ def _bases(bundle: Bundle) -> set[Path]:
 
 
 def _evaluate(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> dict[str, Any]:
+    outside = shop.splits.outside_test and scope_of(bundle)
     request = {
         "bundle": bundle.path,
         "rows": shop.write_rows("test", shop.splits.test),
         "labels": shop.splits.labels,
         "schema": shop.task.schema,
         "refusal": shop.task.refusal,
+        "documents": shop.task.data.documents is not None,
+        "outside": shop.write_rows("outside", shop.splits.outside_test) if outside else None,
         "records": folder / "records.jsonl",
     }
     result: dict[str, Any] = shop.run_child(step, "smallworks.evaluate.worker", request, folder)
     return result
 
 
+def _in_scope(bundle: Bundle, metrics: Mapping[str, Estimate]) -> tuple[str, ...]:
+    """What it keeps back as out of scope, where the task asks for it."""
+    said = [f"scope: {why}"] if (why := bundle.manifest.lineage.get("scope")) else []
+    for name, whose in ((RECALL, "out of scope"), (LOSS, "in scope")):
+        if name in metrics:
+            one = metrics[name]
+            low, high = 100 * one.low, 100 * one.high
+            said.append(
+                f"hands over {100 * one.value:.1f} % ({low:.1f}–{high:.1f}) of the {one.n:,} rows {whose}"
+            )
+    return tuple(said)
+
+
 def _forgotten(bundle: Bundle) -> tuple[str, ...]:
     """What its tuning cost elsewhere, where it was tuned."""
     forgetting = bundle.manifest.lineage.get("forgetting")
     return (f"elsewhere: {forgetting}",) if forgetting else ()
+
+
+def _searched(bundle: Bundle) -> tuple[str, ...]:
+    """How the passages are found that it answers from, where it has documents."""
+    passages = bundle.manifest.lineage.get("passages")
+    return (str(passages),) if passages else ()
 
 
 def _notes(result: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, ...]:

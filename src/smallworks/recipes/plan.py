@@ -20,10 +20,15 @@ from smallworks.types import Task
 BASELINES = ("majority", "linear", "fused")
 REFERENCES = ("lm-zero", "lm-few", "lm-lora", "lm-full")
 QUANTIZATIONS = ("q8_0", "q4_0")
+RETRIEVAL, READS = "retrieval", "+retrieval"
+"""The best passage alone; what is added to the name of a candidate that reads the best ones."""
+CLOSED = ("lm-zero", "flagship")
+"""Where a task has documents, these are also asked without them: what the model knows by itself."""
 CASCADES = ("cascade-fused", "cascade-lm", "cascade-flagship")
 """Made last, of candidates that are on the table then; each is named for its last stage."""
 CANDIDATES = (
     *BASELINES,
+    RETRIEVAL,
     *(name for ref in REFERENCES for name in (ref, *(f"{ref}-{q}" for q in QUANTIZATIONS))),
     "flagship",
     *CASCADES,
@@ -43,6 +48,7 @@ FLOPS_PER_SECOND = 60e9
 CHILD_SECONDS = {"linear": 1.5, "onnx": 3.0, "transformers": 9.0, "llamacpp": 2.0, "http": 2.0}
 CHILD_BYTES = {"linear": 80e6, "onnx": 200e6, "transformers": 550e6, "llamacpp": 200e6, "http": 60e6}
 CHILD_SECONDS["cascade"], CHILD_BYTES["cascade"] = 3.0, 200e6
+CHILD_SECONDS["retrieval"], CHILD_BYTES["retrieval"] = 2.0, 80e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +74,31 @@ def plan(
 ) -> tuple[Planned, ...]:
     """Every candidate asked for, with its reason where it is skipped. Raises UserError for unknown names.
 
-    Where the task has synthetic rows, TWINS come a second time, trained on these too.
+    Where the task has synthetic rows, TWINS come a second time, trained on these too. Where it has documents,
+    language models read the passages found in them; those in CLOSED come without them first.
     """
-    planned = []
+    planned = list[Planned]()
     for name in select(only, skip):
-        planned.append(_planned(name, task, splits, base, embedder))
-        if splits.synthetic and name in TWINS:
-            planned.append(replace(planned[-1], name=f"{name}+synthetic"))
+        if name == RETRIEVAL and task.kind != "answer" and name not in only:
+            continue
+        one = _planned(name, task, splits, base, embedder)
+        reads = _reads(name, task)
+        if not reads or name in CLOSED:
+            planned.append(one)
+        if reads:
+            planned.append(replace(one, name=name + READS))
+        elif splits.synthetic and name in TWINS:
+            planned.append(replace(one, name=f"{name}+synthetic"))
+    if not planned:
+        raise UserError("Every candidate is skipped.", fix=f"Leave one of: {', '.join(CANDIDATES)}.")
     return tuple(planned)
+
+
+def _reads(name: str, task: Task) -> bool:
+    """Whether a candidate is made to read passages: recorded answers cannot be asked again."""
+    if task.data.documents is None:
+        return False
+    return name.startswith("lm-") or (name == "flagship" and bool(task.flagship and task.flagship.url))
 
 
 def select(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
@@ -113,6 +136,8 @@ def engine(name: str, base: BaseModel | None) -> str:
         return "http"
     if name in CASCADES:
         return "cascade"
+    if name == RETRIEVAL:
+        return "retrieval"
     return "transformers" if name in REFERENCES and not (base and base.is_gguf) else "llamacpp"
 
 
@@ -134,6 +159,8 @@ def _reason(name: str, task: Task, base: BaseModel | None, embedder: str | None)
     """Why the candidate cannot run here, with what would change that; None when it can."""
     if name in (*BASELINES, *CASCADES) and task.kind != "classify":
         return f"labels only; this task is of kind '{task.kind}'"
+    if name == RETRIEVAL:
+        return None if task.data.documents else "no [data] documents in task.toml"
     if name in ("linear", "fused") and not _has("sklearn"):
         return f"needs scikit-learn: {install('eval')}"
     if name in CASCADES:
@@ -178,6 +205,8 @@ def _language_reason(name: str, base: BaseModel | None) -> str | None:
 def _seconds(name: str, kind: str, splits: Splits, base: BaseModel | None, epochs: float | None) -> float:
     """About: start-up of the child processes, plus 2 FLOPs a parameter and token read (6 when training)."""
     rows = len(splits.test) + 100 + 100
+    if kind == "retrieval":
+        return 2 * CHILD_SECONDS[kind] + rows * 0.004
     if kind in ("linear", "onnx"):
         fit = 0.0 if name == "majority" else 2e-6 * len(splits.train) * len(splits.labels) * 8
         return 2 * CHILD_SECONDS[kind] + fit + rows * (0.0003 if kind == "linear" else 0.004)

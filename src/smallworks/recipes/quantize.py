@@ -9,13 +9,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from smallworks import child, compress, files
 from smallworks.bundle import Bundle, open_bundle
-from smallworks.bundle.manifest import GENAI, K_QUANTS
-from smallworks.compress import kquants
+from smallworks.bundle.manifest import ADAPTED, BESIDE, GENAI, K_QUANTS, LLMCOMPRESSOR
+from smallworks.compress import kquants, llmcompressor
 from smallworks.errors import UserError
 from smallworks.evaluate import drift, records
 from smallworks.evaluate.compare import compare
@@ -24,8 +25,9 @@ from smallworks.evaluate.together import non_inferior_together
 from smallworks.evaluate.worker import write_examples
 from smallworks.recipes import examine, weights
 from smallworks.recipes.choose import MARGIN
-from smallworks.recipes.formats import BITS, BNB_KINDS, PLAIN, check_bundle, check_formats
+from smallworks.recipes.formats import BITS, BNB_KINDS, LLM_KINDS, PLAIN, check_bundle, check_formats
 from smallworks.recipes.measure import disk_bytes
+from smallworks.recipes.samples import samples
 from smallworks.recipes.steps import Steps
 from smallworks.seams import Progress, silent
 from smallworks.types import Comparison, Estimate, Example, Parity, Record, Verdict
@@ -90,22 +92,27 @@ def quantize(
     *,
     task: Path | None = None,
     margin: float = MARGIN,
+    install: bool = False,
     progress: Progress = silent,
 ) -> Quantized:
     """Freeze and measure each format beside the bundle. Raises UserError for what cannot be, before any work.
 
-    `task` is a task folder or a data file; by default the task two folders above the bundle.
+    `task` is a task folder or a data file; by default the task two folders above the bundle. `install` makes
+    the environment of gptq, awq and w8a8 where there is none.
     """
-    check_formats(formats)
+    check_formats(formats, install=install)
     if not 0 <= margin < 1:
         raise UserError(f"--margin {margin:g} is not 0 to 1.", fix="Write 2 points as --margin 0.02.")
     bundle = open_bundle(where)
     check_bundle(bundle, formats)
     asked, examples, _ = examine.labelled_rows(bundle, task)
+    rows = samples(bundle, task) if set(formats) & set(LLMCOMPRESSOR) else []
     kind, targets = examine.asked(bundle.path, rows=task)
+    if install:
+        llmcompressor.install(progress)
     work = bundle.path.parent / WORK
     with files.lock(work, "quantising"):
-        smaller = frozen(bundle, formats, work / "scratch", progress)
+        smaller = frozen(bundle, formats, work / "scratch", progress, rows)
         measure = Measuring(task, examples, asked.refusal, Steps(work / "steps", progress), progress)
         reference = measure(bundle)
         measured = [measure(form, reference) for form in smaller]
@@ -126,23 +133,36 @@ def quantize(
     return Quantized(metric=targets.metric, margin=margin, over=over, forms=tuple(forms))
 
 
-def frozen(bundle: Bundle, formats: Sequence[str], scratch: Path, progress: Progress) -> list[Bundle]:
-    """A bundle for each format, beside the one they are made of; those of an earlier run are kept."""
+def frozen(
+    bundle: Bundle,
+    formats: Sequence[str],
+    scratch: Path,
+    progress: Progress,
+    rows: Sequence[Sequence[int]] = (),
+) -> list[Bundle]:
+    """A bundle for each format, beside the one they are made of; those of an earlier run are kept.
+
+    `rows` of token ids are what some forms are fitted on.
+    """
     found = {format: weights.quantized_before(bundle, format) for format in formats}
     todo = [format for format in formats if found[format] is None]
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        whole = weights.whole(bundle, scratch, progress) if todo else scratch
+        merged = any(format not in ADAPTED for format in todo)
+        whole = weights.whole(bundle, scratch, progress) if merged else scratch
         for format in todo:
-            made = _made(whole, scratch, format, progress)
+            make = partial(_beside, bundle) if format in ADAPTED else partial(_made, whole, rows)
+            made = make(scratch, format, progress)
             found[format] = weights.freeze_quantized(bundle, made, format, scratch / f"draft-{format}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return [made for made in found.values() if made]
 
 
-def _made(whole: Path, scratch: Path, format: str, progress: Progress) -> Path:
+def _made(whole: Path, rows: Sequence[Sequence[int]], scratch: Path, format: str, progress: Progress) -> Path:
     """Whole weights in this format: a file, or a folder."""
+    if format in LLM_KINDS:
+        return llmcompressor.convert(whole, scratch / format, LLM_KINDS[format], rows, progress)
     if format in BITS:
         return compress.to_openvino(whole, scratch / format, BITS[format], progress)
     if format in BNB_KINDS:
@@ -150,6 +170,16 @@ def _made(whole: Path, scratch: Path, format: str, progress: Progress) -> Path:
     if format in GENAI:
         return compress.to_genai(whole, scratch / format, progress)
     return _gguf(whole, scratch, format, progress)
+
+
+def _beside(bundle: Bundle, scratch: Path, format: str, progress: Progress) -> Path:
+    """A folder with the base as a GGUF, which other bundles may share, and the adapter as another."""
+    base, out = weights.base_of(bundle), scratch / format
+    assert bundle.manifest.adapter, "checked before any work"
+    compress.convert_adapter(base, bundle.file(bundle.manifest.adapter), out / weights.ADAPTER)
+    made = _gguf(base, scratch / "base", format.removeprefix(BESIDE), progress)
+    files.link_or_copy(weights.shared(made), out / weights.GGUF)
+    return out
 
 
 def _gguf(whole: Path, scratch: Path, format: str, progress: Progress) -> Path:

@@ -18,9 +18,10 @@ from smallworks import files
 from smallworks.data import Splits
 from smallworks.data.report import name_rows
 from smallworks.evaluate.metrics import METRICS
-from smallworks.recipes import curves, figures, mixes, picture, reliability
+from smallworks.recipes import answers, curves, figures, mixes, picture, reliability
 from smallworks.recipes.commands import commands, versions
 from smallworks.recipes.evidence import Evidence, gather
+from smallworks.recipes.finding import Finding
 from smallworks.recipes.outlook import chosen_row, ladder, next_best, outlook
 from smallworks.recipes.page import template
 from smallworks.tune.options import Point
@@ -53,14 +54,26 @@ Tunings = Mapping[str, Sequence[Point]]
 
 
 def write_report(
-    task: Task, splits: Splits, table: Table, path: Path, tunings: Tunings | None = None
+    task: Task,
+    splits: Splits,
+    table: Table,
+    path: Path,
+    tunings: Tunings | None = None,
+    found: Finding | None = None,
 ) -> None:
     """Write the page of a finished table; it appears whole or not at all."""
-    files.write_text(path, render(task, splits, table, path.parent, tunings))
+    files.write_text(path, render(task, splits, table, path.parent, tunings, found))
 
 
-def render(task: Task, splits: Splits, table: Table, out: Path, tunings: Tunings | None = None) -> str:
-    """The page as text. `out` is the folder of the build, for the commands."""
+def render(
+    task: Task,
+    splits: Splits,
+    table: Table,
+    out: Path,
+    tunings: Tunings | None = None,
+    found: Finding | None = None,
+) -> str:
+    """The page as text. `out` is the folder of the build, for the commands; `found`: how passages are."""
     chosen = chosen_row(table)
     other = next_best(table, chosen) if chosen else None
     evidence = gather(task, splits, chosen)
@@ -77,6 +90,10 @@ def render(task: Task, splits: Splits, table: Table, out: Path, tunings: Tunings
         narrow=Markup(picture.draw(table, task.targets, width=NARROW[0], height=NARROW[1])),
         cascades=[(one.name, Markup(mixes.draw(one)), mixes.said(one)) for one in mixes.of_table(table)],
         columns=_columns(table.metric),
+        answers=answers.lines(table),
+        answer_heads=answers.heads(table),
+        searches=answers.tried(found) if found else (),
+        searched=str(found or ""),
         tunings=_tunings(tunings or {}),
         lines=[_line(row, row.name == table.chosen_name) for row in table.rows if row.metric],
         skipped=[(row, _clip(row.skipped or "not measured")) for row in table.rows if not row.metric],

@@ -21,7 +21,6 @@ from smallworks.evaluate import injection, records
 from smallworks.evaluate.injection import CANARIES, Case, Injection, Tried
 from smallworks.evaluate.intervals import wilson
 from smallworks.evaluate.refusal import Detector, corrected, measured, refuses
-from smallworks.evaluate.support import QUESTIONS
 from smallworks.evaluate.verdict import against_target
 from smallworks.evaluate.wire import Wire, home
 from smallworks.recipes import redteam
@@ -29,6 +28,7 @@ from smallworks.recipes.bench import first_model
 from smallworks.recipes.examine import labelled_rows, labels_of
 from smallworks.recipes.redteam import Request
 from smallworks.seams import Progress, silent
+from smallworks.text.support import QUESTIONS
 from smallworks.types import Answer, Estimate, ExampleId, Message, Prompt, Record, Sampling, Verdict
 
 CASES = 96

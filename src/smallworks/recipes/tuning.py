@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from smallworks import tune
+from smallworks import files, tune
 from smallworks.engines.opening import threads_for
 from smallworks.prompt import Renderer, TrainingRow
 from smallworks.prompt import tokenizer as tokenizers
@@ -100,12 +100,14 @@ def tuned(shop: Workshop, dials: Dials, *, validated: Validated | None = None) -
 def reads_of(shop: Workshop, options: TuneOptions) -> dict[str, Any]:
     """What a tuning depends on, as the key of its step."""
     assert shop.base is not None
-    return {
+    reads = {
         "data": shop.data_key,
         "base": shop.base.pin.sha256,
         "task": shop.wording,
         "options": options.fixing(),
     }
+    taught = [e.probabilities for e in shop.splits.train + shop.synthetic]
+    return {**reads, "taught": files.hash_value(taught)} if any(taught) else reads
 
 
 def request_of(shop: Workshop, dials: Dials, out: Path) -> tuple[TuneRequest, int]:
@@ -113,7 +115,9 @@ def request_of(shop: Workshop, dials: Dials, out: Path) -> tuple[TuneRequest, in
     assert shop.base is not None
     options, renderer = options_of(shop, dials), renderer_of(shop)
     train, dropped = _rows(renderer, shop.splits.train + shop.synthetic, options.max_length)
-    validation, _ = _rows(renderer, shop.splits.validation, options.max_length)
+    # Checkpoints are compared by what was labelled, never by what a teacher holds.
+    labelled = tuple(replace(e, probabilities=None) for e in shop.splits.validation)
+    validation, _ = _rows(renderer, labelled, options.max_length)
     request = TuneRequest(base=shop.base.path, out=out, train=train, validation=validation, options=options)
     return request, dropped
 
@@ -151,7 +155,7 @@ def _rows(
     renderer: Renderer, examples: tuple[Example, ...], longest: int
 ) -> tuple[tuple[TrainingRow, ...], int]:
     """Rendered rows that fit, and how many did not."""
-    rendered = [renderer.training(e.text, e.output) for e in examples]
+    rendered = [renderer.training(e.text, e.output, e.probabilities) for e in examples]
     kept = tuple(row for row in rendered if len(row.ids) <= longest)
     return kept, len(rendered) - len(kept)
 

@@ -6,33 +6,48 @@ taken for whole. Knows nothing of what the weights are wanted for.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from smallworks import compress, files
+from smallworks import compress, files, settings
 from smallworks.bundle import Bundle, freeze, open_bundle
 from smallworks.bundle.golden import GOLDEN
-from smallworks.bundle.manifest import BITSANDBYTES, GENAI, OPENVINO, PRECISIONS, EngineName
+from smallworks.bundle.manifest import (
+    ADAPTED,
+    BITSANDBYTES,
+    GENAI,
+    LLMCOMPRESSOR,
+    OPENVINO,
+    PRECISIONS,
+    EngineName,
+)
+from smallworks.bundle.manifest import precision as precision_of
 from smallworks.bundle.store import intact
-from smallworks.compress import shape, vocabulary
+from smallworks.compress import llmcompressor, shape, vocabulary
 from smallworks.engines.opening import TOKENIZER, base_path
 from smallworks.engines.shots import POOL
+from smallworks.errors import BundleError
 from smallworks.seams import Progress
 
 GGUF = "model.gguf"
+ADAPTER = "adapter.gguf"
 WHOLE = ("f32", "f16", "bf16")
 """Precisions of weights that nothing has been taken from yet."""
 
 
 def quantized(bundle: Bundle) -> str | None:
     """The precision that took something from the weights, e.g. 'q4_0'; None for whole ones."""
-    precision = bundle.manifest.quantization
+    precision = precision_of(bundle.manifest)
     return None if precision is None or precision in WHOLE else precision
 
 
 def lacking(bundle: Bundle) -> str | None:
     """Why there are no whole weights behind it, as the rest of a sentence; None where there are."""
     manifest = bundle.manifest
+    if manifest.retrieval:
+        return "answers from an index; its reader is a bundle of its own"
     if manifest.stages:
         return f"is a cascade of {len(manifest.stages)} bundles"
     if manifest.engine in ("linear", "onnx"):
@@ -66,6 +81,11 @@ def check_bitsandbytes(bundle: Bundle, kind: compress.BnbKind) -> None:
     compress.check_bitsandbytes(_model(bundle), kind)
 
 
+def check_llmcompressor(bundle: Bundle, kind: llmcompressor.Kind) -> None:
+    """Raises ModelError, before any work, for widths that do not fit."""
+    llmcompressor.check(_model(bundle), kind)
+
+
 def check_shape(bundle: Bundle) -> None:
     """Raises ModelError, before any work, for a model that is not Llama-shaped."""
     shape.read(_model(bundle))
@@ -75,6 +95,49 @@ def check_gguf(bundle: Bundle) -> None:
     """Raises ModelError, before any work, for a model that llama.cpp would run differently or not at all."""
     shape.read(_model(bundle))
     vocabulary.read(_model(bundle))
+
+
+def check_adapter(bundle: Bundle) -> None:
+    """Raises BundleError for a bundle without an adapter, ModelError for one that is more than plain LoRA."""
+    from smallworks.compress import adapter
+
+    if not bundle.manifest.adapter:
+        raise BundleError(
+            f"'{bundle.name}' holds no adapter: its weights are whole.",
+            fix="Quantise it to q8_0, say; or tune an adapter: smallworks tune TASK --method lora",
+        )
+    adapter.read(bundle.file(bundle.manifest.adapter))
+
+
+def base_of(bundle: Bundle) -> Path:
+    """The model folder below a bundle's adapter."""
+    return _model(bundle)
+
+
+def shared(path: Path) -> Path:
+    """A large file, so that those with the same bytes lie on this disk once.
+
+    By way of hard links in a folder of the cache, each under its own hash; those that no bundle
+    has any more are deleted. Where the disk knows no hard links, `path` stays as it is.
+    """
+    pool = settings.load().home / "bases"
+    if path.stat().st_size < files.SHARED_FROM:
+        return path
+    digest = files.hash_file(path)
+    there = pool / f"{digest}{path.suffix}"
+    with suppress(OSError):
+        pool.mkdir(parents=True, exist_ok=True)
+        for old in pool.iterdir():
+            if old != there and old.stat().st_nlink == 1:
+                old.unlink()
+        if there.is_file() and files.hash_file(there) != digest:
+            there.unlink()
+        if there.is_file():
+            path.unlink()
+            os.link(there, path)
+        else:
+            os.link(path, there)
+    return path
 
 
 def whole(bundle: Bundle, scratch: Path, progress: Progress) -> Path:
@@ -100,8 +163,10 @@ def freeze_quantized(reference: Bundle, made: Path, quantization: str, draft: Pa
     """
     assert quantization in PRECISIONS
     engine, name = _place(quantization)
+    beside = quantization in ADAPTED
     for path in sorted(made.iterdir()) if made.is_dir() else (made,):
-        files.link_or_copy(path, draft / name / path.name if made.is_dir() else draft / name)
+        inside = path.name if beside else f"{name}/{path.name}" if made.is_dir() else name
+        files.link_or_copy(path, draft / inside)
     for kept in (n for n in reference.manifest.files if n in (GOLDEN, POOL) or n.startswith(f"{TOKENIZER}/")):
         files.link_or_copy(reference.file(kept), draft / kept)
     manifest = replace(
@@ -109,7 +174,7 @@ def freeze_quantized(reference: Bundle, made: Path, quantization: str, draft: Pa
         candidate=f"{reference.manifest.candidate}-{quantization}",
         engine=engine,
         model=name,
-        adapter=None,
+        adapter=ADAPTER if beside else None,
         base=None,
         quantization=quantization,
         lineage={**reference.manifest.lineage, "reference": reference.id},
@@ -123,7 +188,8 @@ def _place(quantization: str) -> tuple[EngineName, str]:
         return "openvino", "openvino"
     if quantization in GENAI:
         return "ortgenai", "onnx"
-    return ("transformers", "model") if quantization in BITSANDBYTES else ("llamacpp", GGUF)
+    by_transformers = quantization in (*BITSANDBYTES, *LLMCOMPRESSOR)
+    return ("transformers", "model") if by_transformers else ("llamacpp", GGUF)
 
 
 def quantized_before(reference: Bundle, quantization: str) -> Bundle | None:

@@ -14,7 +14,7 @@ from typing import Any
 from smallworks import child, files
 from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
 from smallworks.bundle.golden import Golden, write
-from smallworks.bundle.manifest import read_calibration
+from smallworks.bundle.manifest import Scope, read_calibration
 from smallworks.data import Splits
 from smallworks.engines.base import BaseModel, Words, words_of
 from smallworks.errors import BundleError
@@ -83,6 +83,19 @@ class Workshop:
     def inputs(self) -> tuple[str, ...]:
         return tuple(self.splits.train[0].inputs)
 
+    @property
+    def scope(self) -> Mapping[str, Any]:
+        """What a step reads of the loss allowed in scope; empty where nothing is asked about scope."""
+        loss = self.task.in_scope_loss
+        return {} if loss is None else {"scope": loss}
+
+    def ask_scope(self, outside: Sequence[Any]) -> dict[str, Any] | None:
+        """What a child is told to find a threshold by; `outside` are the rows out of scope in its terms."""
+        loss = self.task.in_scope_loss
+        if loss is None:
+            return None
+        return {"loss": loss, "label": self.task.data.out_of_scope, "outside": list(outside)}
+
     @cached_property
     def wording(self) -> Mapping[str, Any]:
         """What of the task file changes a prompt."""
@@ -140,6 +153,7 @@ class Workshop:
         the validation rows, unless the manifest brings them.
         """
         provisional = freeze(draft, manifest, into=draft.parent / "provisional")
+        calibrate = manifest.engine not in ("linear", "onnx")
         fitted = self.run_child(
             step,
             "smallworks.evaluate.settle",
@@ -147,7 +161,8 @@ class Workshop:
                 "bundle": provisional.path,
                 "validation": self.write_rows("validation", self.splits.validation),
                 "unlabelled": [e.text for e in self.shuffled[:UNLABELLED_ROWS]] if unlabelled else [],
-                "calibrate": manifest.engine not in ("linear", "onnx"),
+                "calibrate": calibrate,
+                "scope": self.ask_scope([dict(e.inputs) for e in self.splits.outside]),
                 "golden": [dict(e.inputs) for e in self.golden_examples()],
             },
             draft.parent,
@@ -155,8 +170,28 @@ class Workshop:
         write(draft, [Golden(**{**g, "ids": tuple(g["ids"])}) for g in fitted["golden"]])
         if fitted["calibration"]:
             manifest = replace(manifest, calibration=read_calibration(fitted["calibration"]))
-        return freeze(draft, manifest, into=self.bundles)
+        manifest = replace(manifest, lineage={**manifest.lineage, **self.replaces})
+        return freeze(draft, with_scope(manifest, fitted["scope"]), into=self.bundles)
+
+    @cached_property
+    def replaces(self) -> dict[str, Any]:
+        """What a lineage says of the flagship that the task graduates from; a server counts by it."""
+        from smallworks.recipes.flagship import instead
+
+        flagship = self.task.flagship
+        rows = self.shuffled[:UNLABELLED_ROWS]
+        return instead(self.task, flagship, self.splits.labels, rows) if flagship else {}
 
     def golden_examples(self) -> list[Example]:
-        """Rows of train by the order of their hashes: golden rows are never test rows."""
-        return list(self.shuffled[:GOLDEN_ROWS])
+        """Rows of train by the order of their hashes, and a third of rows out of scope where there are some:
+        golden rows are never test rows."""
+        outside = self.splits.outside[: GOLDEN_ROWS // 3]
+        return [*self.shuffled[: GOLDEN_ROWS - len(outside)], *outside]
+
+
+def with_scope(manifest: Manifest, found: Mapping[str, Any] | None) -> Manifest:
+    """The manifest with the threshold that a child found, and what was to be said of it."""
+    if found is None:
+        return manifest
+    least = Scope(**found["scope"]) if found["scope"] else None
+    return replace(manifest, scope=least, lineage={**manifest.lineage, "scope": found["why"]})

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 SCORE = "accuracy"
 """The score that tells right from wrong."""
+LOST = "in_scope_loss"
+"""The score that tells what was handed over as out of scope, in whatever it was said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,9 @@ def stages_of(
 
 
 def confidence(record: Record) -> float:
-    """The probability of what was said; 1 where no probabilities are given."""
+    """The probability of what was said; 1 where no probabilities are given, 0 where it was kept back."""
+    if record.scores.get(LOST):
+        return 0.0
     return max(record.probabilities.values()) if record.probabilities else 1.0
 
 

@@ -9,7 +9,6 @@ The `limits` library has neither a bucket nor a way to give back, hence a few li
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import time
 from dataclasses import dataclass
@@ -19,14 +18,12 @@ from smallworks.server.failures import InsufficientQuota, RateLimitExceeded, Una
 from smallworks.server.keys import Key
 from smallworks.server.limits.clerk import Clerk
 from smallworks.server.limits.ledger import Bucket, Entry, Gone, Granted, Hold, Knock, Limits, Refused, Settle
-from smallworks.server.limits.memory import MemoryLimits
+from smallworks.server.limits.minute import Minute
 from smallworks.server.prices import FREE, Price, dollars
 
 Header = tuple[bytes, bytes]
 WhenGone = Literal["closed", "open"]
 NO_LIMITS = Limits()
-HOLDS = itertools.count()
-"""Names of what is held in this process: they need not differ from another's."""
 
 
 class Limiter:
@@ -37,17 +34,18 @@ class Limiter:
     ) -> None:
         """`shared`: the clerk counts minutes and answers at once as well."""
         self.clerk, self.when_gone, self._shared = clerk, when_gone, shared
-        self.here = MemoryLimits(clock=time.monotonic)
+        self._minutes: dict[str, Minute] = {}
 
     def of(self, key: Key) -> Allowance:
         minute = Limits(key.requests_per_minute, key.tokens_per_minute, key.at_once)
         month = Limits(monthly_tokens=key.monthly_tokens, monthly_micros=key.monthly_micros)
+        here = self._minutes.setdefault(key.account, Minute())
         if not self._shared:
-            return Allowance(key, self, minute, month)
+            return Allowance(key, self, here, minute, month)
         both = Limits(
             minute.requests, minute.tokens, minute.at_once, month.monthly_tokens, month.monthly_micros
         )
-        return Allowance(key, self, NO_LIMITS, both)
+        return Allowance(key, self, here, NO_LIMITS, both)
 
     def close(self) -> None:
         if self.clerk is not None:
@@ -57,16 +55,17 @@ class Limiter:
 class Allowance:
     """Of one key, for as long as it stays as it is. Belongs to one event loop."""
 
-    def __init__(self, key: Key, limiter: Limiter, here: Limits, there: Limits) -> None:
-        self.key, self._limiter, self._here, self._there = key, limiter, here, there
-        self._knocks = [Knock(key.account, here)]
+    def __init__(self, key: Key, limiter: Limiter, minute: Minute, here: Limits, there: Limits) -> None:
+        """`minute` counts by the limits `here`, the clerk by those `there`."""
+        self.key, self._limiter, self._minute = key, limiter, minute
+        self._here, self._there = here, there
         self._requests = _Seen.of(b"requests", key.requests_per_minute)
         self._tokens = _Seen.of(b"tokens", key.tokens_per_minute)
 
     async def knock(self) -> None:
         """Count one request. Raises RateLimitExceeded when the minute has none left."""
         if self._here.requests is not None:
-            self._decided(self._limiter.here.run(self._knocks)[0])
+            self._check(self._minute.knock(self._here))
         if self._there.requests is not None:
             await self._asked(Knock(self.key.account, self._there))
 
@@ -78,11 +77,8 @@ class Allowance:
         most, account = price.most(tokens), self.key.account
         holding = Holding(self, price, tokens)
         if self._here.holds:
-            holding.here = Hold(account, self._here, str(next(HOLDS)), tokens, 0)
-            outcome = self._limiter.here.run([holding.here])[0]
-            if isinstance(outcome, Refused):
-                holding.here = None
-            self._decided(outcome, tokens)
+            self._check(self._minute.hold(self._here, tokens), tokens)
+            holding.here = True
         if self._there.holds:
             entry = Hold(account, self._there, secrets.token_hex(8), tokens, most)
             try:
@@ -96,14 +92,15 @@ class Allowance:
     def headers(self) -> list[Header]:
         """The limits of a minute as OpenAI's API tells them, as this server last saw them."""
         now = time.monotonic()
+        if self._here is not NO_LIMITS:
+            self._note(self._minute.left(self._here))
         return [header for seen in (self._requests, self._tokens) if seen for header in seen.told(now)]
 
     def settle(self, holding: Holding, tokens: int, micros: int) -> None:
         """From any thread."""
         clerk = self._limiter.clerk
-        if (here := holding.here) is not None:
-            entry = Settle(here.account, here.limits, here.id, tokens, 0)
-            self._note(self._limiter.here.run([entry])[0])
+        if holding.here:
+            self._minute.settle(self._here, holding.tokens, tokens)
         if clerk is None:
             return
         if (there := holding.there) is not None:
@@ -131,12 +128,15 @@ class Allowance:
                 fix="Ask again after the seconds in Retry-After.",
                 seconds=seconds,
             ) from gone
-        self._decided(outcome, tokens, micros)
-        return True
-
-    def _decided(self, outcome: Granted | Refused, tokens: int = 0, micros: int = 0) -> None:
         if isinstance(outcome, Granted):
             self._note(outcome)
+        else:
+            self._check(outcome, tokens, micros)
+        return True
+
+    def _check(self, outcome: Refused | None, tokens: int = 0, micros: int = 0) -> None:
+        """Raises what a refusal means."""
+        if outcome is None:
             return
         key = self.key
         if outcome.which == "monthly_tokens":
@@ -163,12 +163,11 @@ class Allowance:
             seconds=seconds,
         )
 
-    def _note(self, outcome: Granted | Refused) -> None:
-        if isinstance(outcome, Granted):
-            if outcome.requests is not None and self._requests is not None:
-                self._requests.see(outcome.requests)
-            if outcome.tokens is not None and self._tokens is not None:
-                self._tokens.see(outcome.tokens)
+    def _note(self, left: Granted) -> None:
+        if left.requests is not None and self._requests is not None:
+            self._requests.see(left.requests)
+        if left.tokens is not None and self._tokens is not None:
+            self._tokens.see(left.tokens)
 
 
 @dataclass(slots=True, eq=False)
@@ -177,8 +176,9 @@ class Holding:
 
     _allowance: Allowance | None
     _price: Price
-    _tokens: int
-    here: Hold | None = None
+    tokens: int
+    here: bool = False
+    """Whether they are held in this process; `there` by the clerk."""
     there: Hold | None = None
     answered: bool = False
 
@@ -216,7 +216,7 @@ class _Seen:
 
 def _span(seconds: float) -> bytes:
     """As OpenAI's API writes it: 120ms, 2.5s, 6m0s."""
-    if round(seconds, 3) < 1:
-        return b"%dms" % round(1000 * seconds)
+    if (thousandths := round(1000 * seconds)) < 1000:
+        return b"%dms" % thousandths
     minutes, rest = divmod(round(seconds, 1), 60)
     return b"%dm%ds" % (minutes, rest) if minutes else b"%gs" % round(rest, 1)

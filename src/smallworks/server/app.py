@@ -25,7 +25,7 @@ from smallworks.server.limits.section import LimitsConfig, open_limiter
 from smallworks.server.log import Log
 from smallworks.server.meters import Meters
 from smallworks.server.otel import Otel
-from smallworks.server.prices import Price
+from smallworks.server.prices import Flagship, Price
 from smallworks.server.room import Bundled, Room
 from smallworks.server.rules import Rules
 from smallworks.server.shortcut import Shortcut
@@ -65,6 +65,7 @@ def create_app(
     keys: Keys | None = None,
     limits: LimitsConfig | None = None,
     prices: Mapping[str, Price] | None = None,
+    flagships: Mapping[str, Flagship] | None = None,
     rules: Rules = USUAL,
     budget: int | None = None,
     local: bool = True,
@@ -80,12 +81,13 @@ def create_app(
     """The API over `bundles` by name; `default` answers requests that name no model.
 
     With `keys` every route but the probes asks for one. Without, a `local` application answers only to
-    this machine's own names. `limits` says where they are counted, `prices` what tokens cost. `upstreams`
+    this machine's own names. `limits` says where they are counted, `prices` what tokens cost, and
+    `flagships` what they would cost at the models that bundles replace. `upstreams`
     are servers that answer to further names, `embedders` models that answer at /v1/embeddings; `cache`
     keeps answers, with `embedder` for its hits by likeness. Bundles and keys stay the caller's to close,
     after the application has ended.
     """
-    meters = Meters(prices)
+    meters = Meters(prices, flagships)
     limiter = open_limiter(limits or LimitsConfig.usual(), keys, meters.limits)
     door = Door(keys, local=local, limiter=limiter)
     room = Room(bundles, default, rules=rules, meters=meters, budget=budget)
@@ -95,6 +97,7 @@ def create_app(
     for name, model in (embedders or {}).items():
         room.hosts[name] = Embedding(name, model, rules=rules, meters=meters)
 
+    prices_of.check_flagships(flagships or (), bundles)
     prices_of.check_priced(prices or (), [*room.hosts, *(name for each in upstreams for name in each.models)])
 
     seen_by = witness.witnesses(meters, room.price, log=log, traces=traces, otel=otel)

@@ -98,6 +98,7 @@ class Ask:
                 ms=1000 * (time.perf_counter() - start),
                 finish=done.finish,
                 tokens=done.tokens,
+                sources=done.sources,
             )
             counted = self._counted(_uncancelled(answer, cancel))
             yield Piece(index=index, text=chunk.text, answer=counted, tokens=chunk.tokens)

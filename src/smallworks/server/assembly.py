@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from smallworks import settings
 from smallworks.errors import UserError, nearest
 from smallworks.server.app import create_app
-from smallworks.server.bundles import Seat, later, named, seated, stable
+from smallworks.server.bases import Bases
+from smallworks.server.bundles import Seat, named, open_proven, seated, stable, where
 from smallworks.server.config import Config
 from smallworks.server.embedding import called, opened
 from smallworks.server.hosts import check_names
@@ -48,7 +49,8 @@ def assembled(config: Config, stack: ExitStack, *, local: bool) -> Starlette:
         stack.enter_context(keys)
     releases = config.releases or settings.load().releases
     room = config.room or RoomConfig()
-    seat = partial(seated, opens=later) if room.load == "demand" else seated
+    bases = Bases([where(entry.path, releases)[0] for entry in config.entries], open_proven)
+    seat = partial(seated, opens=bases.later if room.load == "demand" else bases.open)
     with ExitStack() as unfinished:
         seats: list[Seat] = []
         for entry in config.entries:
@@ -63,6 +65,7 @@ def assembled(config: Config, stack: ExitStack, *, local: bool) -> Starlette:
             keys=keys,
             limits=config.limits,
             prices={name: section.price for name, section in config.prices.items()},
+            flagships={name: section.flagship for name, section in config.flagships.items()},
             rules=config.rules,
             embedders={called(ref): opened(ref) for ref in config.embedders},
             budget=room.budget,

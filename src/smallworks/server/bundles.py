@@ -16,7 +16,7 @@ from smallworks.evaluate.replay import replay
 from smallworks.files import read_json
 from smallworks.registry import Releases
 from smallworks.registry.releases import NAME
-from smallworks.server.demand import Unloaded
+from smallworks.seams import Model
 from smallworks.server.room import Bundled
 
 PROOF_ROWS = 4
@@ -78,15 +78,13 @@ def check_id(word: str, path: Path, id: str, found: str) -> None:
         )
 
 
-def later(path: Path) -> Unloaded:
-    """A bundle whose files are as frozen; it is loaded and proven when it is first asked for."""
-    return Unloaded(open_bundle(path), open_proven)
+def open_proven(where: Bundle | str | Path, model: Model | None = None) -> Predictor:
+    """A bundle whose engine here agrees with its golden rows. Raises BundleError for one that does not.
 
-
-def open_proven(path: str | Path) -> Predictor:
-    """A bundle whose engine here agrees with its golden rows. Raises BundleError for one that does not."""
-    bundle = open_bundle(path)
-    predictor = open_predictor(bundle)
+    `model` is its engine where that is loaded already.
+    """
+    bundle = where if isinstance(where, Bundle) else open_bundle(where)
+    predictor = open_predictor(bundle, model=model)
     try:
         _prove(bundle, predictor)
     except BaseException:

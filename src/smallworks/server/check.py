@@ -18,7 +18,7 @@ from smallworks.server.config import Config
 from smallworks.server.demand import Unloaded
 from smallworks.server.embedding import called
 from smallworks.server.keys import open_keys
-from smallworks.server.prices import check_priced
+from smallworks.server.prices import check_flagships, check_priced
 from smallworks.server.run import check_openness, listen
 
 
@@ -47,7 +47,7 @@ def _attempts(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "embedder", partial(_embedder, ref)
     if len(seats) == len(config.entries):  # else not every name is known
         yield "names", partial(_names, config, seats)
-        if config.prices:
+        if config.prices or config.flagships:
             yield "prices", partial(_prices, config, seats)
     for name, section in config.sections():
         yield name, section.check
@@ -75,7 +75,8 @@ def _keys(config: Config) -> str:
 def _prices(config: Config, seats: list[Seat]) -> str:
     upstreams = (name for each in config.upstream for name in each.models)
     check_priced(config.prices, [*named(seats), *upstreams, *map(called, config.embedders)])
-    return f"of {', '.join(config.prices)}"
+    check_flagships(config.flagships, named(seats))
+    return f"of {', '.join({**config.prices, **config.flagships})}"
 
 
 def _bundle(word: str, releases: Path, seats: list[Seat]) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from smallworks.errors import UserError, nearest
 from smallworks.server.cache.config import CacheConfig
 from smallworks.server.guards import GuardsConfig
-from smallworks.server.limits.section import LimitsConfig, PriceSection
+from smallworks.server.limits.section import FlagshipSection, LimitsConfig, PriceSection
 from smallworks.server.log import Log
 from smallworks.server.memory import RoomConfig
 from smallworks.server.otel import Otel
@@ -68,6 +68,8 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig.usual()
     prices: dict[str, PriceSection] = Field(default_factory=dict)
     """By the name of a bundle or an upstream."""
+    flagships: dict[str, FlagshipSection] = Field(default_factory=dict)
+    """What each bundle replaces, by its name; `default` for all others."""
     log: Log = Log.usual()
     guards: GuardsConfig | None = None
     cache: CacheConfig | None = None

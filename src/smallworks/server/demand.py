@@ -18,12 +18,12 @@ from starlette.requests import Request
 from smallworks.bundle.manifest import Manifest
 from smallworks.bundle.store import Bundle
 from smallworks.engines.predictor import Predictor
-from smallworks.engines.weigh import bytes_of
+from smallworks.engines.weigh import LEAST, bytes_of
 from smallworks.errors import SmallworksError
 from smallworks.server.described import Described
 from smallworks.server.failures import Busy, NotLoaded
 from smallworks.server.hosts import Events, Form, Host, Said
-from smallworks.server.memory import MemoryBudget
+from smallworks.server.memory import MemoryBudget, Shared
 from smallworks.server.meters import Meters
 from smallworks.server.prices import Price, listed
 from smallworks.server.rules import Rules
@@ -35,11 +35,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 class Unloaded:
-    """A checked bundle on disk and the way to load it; stands where a Predictor does until then."""
+    """A checked bundle on disk and the way to load it; stands where a Predictor does until then.
 
-    def __init__(self, bundle: Bundle, load: Callable[[Path], Predictor]) -> None:
+    `base` is what it shares with other bundles: it is in memory while one of them is.
+    """
+
+    def __init__(self, bundle: Bundle, load: Callable[[Path], Predictor], base: Shared | None = None) -> None:
         self.manifest: Manifest = bundle.manifest
-        self.bytes = bytes_of(bundle)
+        self.base, self.bytes = base, LEAST if base else bytes_of(bundle)
         self._path, self._load = bundle.path, load
         self._predictor: Predictor | None = None
 
@@ -75,6 +78,7 @@ class OnDemand(Described):
     ) -> None:
         super().__init__(names, unloaded.manifest)
         self.predictor, self.bytes, self.used = unloaded, unloaded.bytes, 0.0
+        self.base = unloaded.base
         self._make, self._memory, self._rules, self._meters = make, memory, rules, meters
         self._served: Answers | None = None
         self._loaded: Predictor | None = None

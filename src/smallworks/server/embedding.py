@@ -21,7 +21,7 @@ from smallworks.server.failures import BadField
 from smallworks.server.hosts import Events, Form, Said
 from smallworks.server.line import Line
 from smallworks.server.meters import Meters
-from smallworks.server.reply import Encoded, to_bytes
+from smallworks.server.reply import Figures, to_bytes
 from smallworks.server.rules import Rules
 from smallworks.server.shapes import EmbeddingRequest, checked
 from smallworks.server.ticket import Ticket
@@ -146,7 +146,7 @@ class Embedding:
         )
 
 
-def _worded(name: str, body: EmbeddingRequest, vectors: np.ndarray, tokens: int) -> Encoded:
+def _worded(name: str, body: EmbeddingRequest, vectors: np.ndarray, tokens: int) -> Figures:
     """Row by row: one call for all of them would keep every other thread waiting, the event loop's too."""
     coded = body.encoding_format == "base64"
     data = [
@@ -155,7 +155,7 @@ def _worded(name: str, body: EmbeddingRequest, vectors: np.ndarray, tokens: int)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     said = {"object": "list", "model": name, "usage": usage}
-    return Encoded(said, b'%b,"data":[%b]}' % (to_bytes(said)[:-1], b",".join(data)))
+    return Figures(said, b'%b,"data":[%b]}' % (to_bytes(said)[:-1], b",".join(data)))
 
 
 def _base64(row: Any) -> str:

@@ -6,12 +6,12 @@ All of it is JSON in and JSON out, whoever answers: a bundle in the room, or a s
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smallworks.server import streaming
+from smallworks.server import streaming, wire
 from smallworks.server.content import Keeper
 from smallworks.server.door import header
 from smallworks.server.failures import BadField, BadJson, ClientGone, UnsupportedMediaType
@@ -34,35 +34,41 @@ async def answer(request: Request, form: Form) -> Response:
 
 async def whole(request: Request, form: Form, said: Said) -> Said | bytes:
     """The whole answer to what was read; a kept one as the bytes that go out."""
-    name, host, passing, keeping = await _begun(request, form, said)
-    told = await host.reply(request, form, name, said)
-    if keeping:
-        keeping.after(request.scope["visit"], told)
-    return await passing.leave(told) if passing else told
+    way = await _way(request, form, said)
+    told = await way.host.reply(request, form, way.name, said)
+    if way.keeper:
+        way.keeper.after(request.scope["visit"], told)
+    return await way.guards.leave(told) if way.guards else told
 
 
 async def events(request: Request, form: Form, said: Said) -> Events:
     """The answer's events, once the first is there."""
-    name, host, passing, keeping = await _begun(request, form, said)
-    told = await host.stream(request, form, name, said)
-    told = keeping.events(request.scope["visit"], told) if keeping else told
-    return passing.stream(told) if passing else told
+    way = await _way(request, form, said)
+    told = await way.host.stream(request, form, way.name, said)
+    told = way.keeper.events(request.scope["visit"], told) if way.keeper else told
+    return way.guards.stream(told) if way.guards else told
 
 
-async def _begun(
-    request: Request, form: Form, said: Said
-) -> tuple[str, Host | Cached, Passing | None, Keeper | None]:
-    """Who answers, by which name, behind the cache where there is one; the guards that `said` has passed and
-    its answer will, and who keeps what is told."""
+class Way(NamedTuple):
+    """Who answers by which `name`, behind the cache where there is one, and what the answer passes."""
+
+    name: str
+    host: Host | Cached
+    guards: Passing | None
+    keeper: Keeper | None
+
+
+async def _way(request: Request, form: Form, said: Said) -> Way:
+    """That of a request, which has passed the guards itself, and was noted for who keeps it."""
     state, visit = request.app.state, request.scope["visit"]
     room: Room = state.room
     name, host = room.find(visit, _model(said))
     guarding: Guarding | None = state.guarding
-    passing = await guarding.enter(visit, form, host, said) if guarding else None
+    guards = await guarding.enter(visit, form, host, said) if guarding else None
     cache: ResponseCache | None = state.cache
     keeper: Keeper | None = state.keeper
-    keeping = keeper if keeper and keeper.before(visit, form, said) else None
-    return name, cache.before(host) if cache else host, passing, keeping
+    kept = keeper is not None and keeper.before(visit, form, said)
+    return Way(name, cache.before(host) if cache else host, guards, keeper if kept else None)
 
 
 async def read(request: Request) -> Said:
@@ -92,6 +98,14 @@ async def _body(request: Request) -> bytes:
 
 
 def _parsed(body: bytes) -> Any:
+    try:
+        return wire.read(body)
+    except (ValueError, RecursionError):
+        return _parsed_slowly(body)
+
+
+def _parsed_slowly(body: bytes) -> Any:
+    """What is in another encoding, or none. Raises BadJson."""
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:

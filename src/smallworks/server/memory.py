@@ -59,10 +59,19 @@ def size(text: str) -> int:
     return int(float(found[1]) * UNITS.get(found[2].upper(), 0)) if found else 0
 
 
+class Shared(Protocol):
+    """What several bundles share: in memory while one of them is, and counted once."""
+
+    name: str
+    bytes: int
+
+
 class Loads(Protocol):
     """A bundle that can be brought into memory and out of it again."""
 
     bytes: int
+    """Its own, beside what it shares."""
+    base: Shared | None
     used: float
     """When it was last wanted, by time.monotonic()."""
 
@@ -89,19 +98,23 @@ class MemoryBudget:
     async def load(self, bundle: Loads) -> Predictor:
         """The loaded bundle, which then counts. Raises NotLoaded for want of room, or what loading raised."""
         async with self._lock:
-            await self._clear(bundle, bundle.bytes)
+            base = bundle.base if self._comes_along(bundle) else None
+            await self._clear(bundle)
             before = resident()
             predictor = await asyncio.to_thread(bundle.open)
+            grown = base or bundle
             # Pages that a bundle before left to the process are taken again unseen: hence the half.
-            bundle.bytes = max(resident() - before, bundle.bytes // 2)
+            grown.bytes = max(resident() - before, grown.bytes // 2)
             try:
-                await self._clear(bundle, bundle.bytes, loaded=True)
+                await self._clear(bundle, loaded=True)
             except SmallworksError:
                 await asyncio.to_thread(predictor.close)
                 raise
             self._inside.append(bundle)
             self._meters.loads.labels(bundle.name, "loaded").inc()
             self._meters.loaded.labels(bundle.name).set(bundle.bytes)
+            if base:
+                self._meters.loaded.labels(base.name).set(base.bytes)
             return predictor
 
     def forget(self, bundle: Loads) -> None:
@@ -110,22 +123,44 @@ class MemoryBudget:
             self._inside.remove(bundle)
             held = sum(other.bytes for other in self._inside if other.name == bundle.name)
             self._meters.loaded.labels(bundle.name).set(held)
+            if bundle.base and self._comes_along(bundle):
+                self._meters.loaded.labels(bundle.base.name).set(0)
 
-    async def _clear(self, bundle: Loads, needed: int, *, loaded: bool = False) -> None:
-        """Make room for so many bytes; of one that is `loaded` the machine has given them already."""
+    async def _clear(self, bundle: Loads, *, loaded: bool = False) -> None:
+        """Make room for a bundle; to one that is `loaded` the machine has given its bytes already.
+
+        Those that share a base go together, since only the last of them frees it; those that share the
+        bundle's own stay.
+        """
+        needed = bundle.bytes + (bundle.base.bytes if bundle.base and self._comes_along(bundle) else 0)
+        others = [other for other in self._inside if other not in self._kin(bundle)]
         until = time.monotonic() + WAIT
         while (short := self._short(needed, loaded=loaded)) > 0:
-            idle = [other for other in self._inside if other.idle()]
+            others = [other for other in others if other in self._inside]
+            idle = [other for other in others if all(each.idle() for each in self._kin(other))]
             if idle:
-                await self._evict(min(idle, key=lambda other: other.used))
+                await self._evict(min(idle, key=self._used))
                 continue
-            if not self._inside or time.monotonic() > until:
+            if not others or time.monotonic() > until:
                 raise self._no_room(bundle, needed, short)
             await asyncio.sleep(LOOK)
 
+    def _kin(self, bundle: Loads) -> list[Loads]:
+        """It, and those in memory that share its base."""
+        shares = [other for other in self._inside if bundle.base and other.base is bundle.base]
+        return shares if bundle in shares else [bundle, *shares]
+
+    def _comes_along(self, bundle: Loads) -> bool:
+        """Whether a bundle that is not in memory would bring its base, which no other has brought."""
+        return bundle.base is not None and self._kin(bundle) == [bundle]
+
+    def _used(self, bundle: Loads) -> float:
+        return max(each.used for each in self._kin(bundle))
+
     def _short(self, needed: int, *, loaded: bool) -> int:
         """Bytes that are lacking."""
-        held = sum(other.bytes for other in self._inside)
+        bases = {id(other.base): other.base.bytes for other in self._inside if other.base}
+        held = sum(other.bytes for other in self._inside) + sum(bases.values())
         over = 0 if self._budget is None else held + needed - self._budget
         return max(over, 0 if loaded else needed - available())
 

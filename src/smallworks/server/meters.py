@@ -7,12 +7,14 @@ ended, so that an answer that nobody waited for is counted too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from starlette.types import Scope
 
+from smallworks.server.histogram import Histogram, Times
 from smallworks.server.line import Line
-from smallworks.server.prices import FREE, MILLION, Price
+from smallworks.server.prices import EVERY_BUNDLE, FREE, MILLION, Flagship, Price
 from smallworks.server.visit import Visit
 from smallworks.types import Answer
 
@@ -25,12 +27,14 @@ TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 class Meters:
     """Of one application; several in one process do not mix."""
 
-    def __init__(self, prices: Mapping[str, Price] | None = None) -> None:
+    def __init__(
+        self, prices: Mapping[str, Price] | None = None, flagships: Mapping[str, Flagship] | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
-        self._prices = prices or {}
+        self._prices, self._flagships = prices or {}, flagships or {}
         self._lines: dict[str, Line] = {}
         ProcessCollector(registry=self.registry)
-        self._seen: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._seen: dict[tuple[str, str, int], tuple[Counter, Times]] = {}
         self.requests = self._counter("requests", "Requests answered.", "route", "status")
         self.errors = self._counter("errors", "Requests that failed, by the code of the error.", "code")
         self.tokens_in = self._counter("tokens_in", "Tokens of prompts.")
@@ -42,6 +46,8 @@ class Meters:
         self.evictions = self._counter("evictions", "Bundles that made room for others.")
         self.loaded = self._gauge("loaded_bytes", "Memory that a bundle loaded on demand holds.")
         self.dollars = self._counter("dollars", "What its tokens cost by [prices].")
+        self.flagship = self._counter("flagship_dollars", "What the flagship would cost for these tokens.")
+        self.saved = self._counter("saved_dollars", "That, less what they cost here.")
         self.limits = LimitMeters(self.registry)
         self.lost = Counter(
             "smallworks_lost",
@@ -65,17 +71,35 @@ class Meters:
         self.held = self._gauge("held_tokens", "Tokens that requests inside may take.")
         self.age = self._gauge("oldest_waiting_seconds", "Age of the oldest request in line.")
 
-    def bundle(self, name: str, line: Line, usual: Price = FREE, names: Sequence[str] = ()) -> BundleMeters:
-        """`names` are all that it goes by; `usual` is its price where none was set for one of them."""
+    def bundle(
+        self,
+        name: str,
+        line: Line,
+        usual: Price = FREE,
+        names: Sequence[str] = (),
+        *,
+        flagship: Flagship | None = None,
+        stages: Mapping[str, Price] | None = None,
+    ) -> BundleMeters:
+        """`names` are all that it goes by; `usual` is its price where none was set for one of them.
+
+        `flagship` is what it replaces, where the price of that is known; `stages` are those of a cascade's
+        stages that cost something.
+        """
         self._lines[name] = line
         self.waiting.labels(name).set_function(line.waiting)
         self.held.labels(name).set_function(line.tokens)
         self.age.labels(name).set_function(line.age)
-        return BundleMeters(self, name, self.price((name, *names), usual))
+        return BundleMeters(self, name, self.price((name, *names), usual), flagship, stages or {})
 
     def price(self, names: Iterable[str], usual: Price) -> Price:
         """Of the first name that has one."""
         return next((self._prices[name] for name in names if name in self._prices), usual)
+
+    def replaces(self, names: Iterable[str], own: Flagship | None) -> Flagship | None:
+        """What a bundle replaces: by one of its names, else its `own`, else that of all bundles."""
+        by_name = next((self._flagships[name] for name in names if name in self._flagships), None)
+        return by_name or own or self._flagships.get(EVERY_BUNDLE)
 
     def forget(self, name: str, line: Line) -> None:
         """A bundle is served no more, nor its line, unless another one goes by its name. What was counted
@@ -143,8 +167,19 @@ class LimitMeters:
 class BundleMeters:
     """Of one bundle. Safe to share between threads."""
 
-    def __init__(self, meters: Meters, name: str, price: Price = FREE) -> None:
+    def __init__(
+        self,
+        meters: Meters,
+        name: str,
+        price: Price = FREE,
+        flagship: Flagship | None = None,
+        stages: Mapping[str, Price] | None = None,
+    ) -> None:
         self.price, self._dollars = price, meters.dollars.labels(name)
+        self._flagship, self._paid = flagship, stages or {}
+        self._owed, self._lock = 0, Lock()
+        if flagship:
+            self._instead, self._saved = meters.flagship.labels(name), meters.saved.labels(name)
         self._name, self._labels, self._stages = name, meters.labels, meters.stages
         self._queue, self._first, self._token = (
             each.labels(name) for each in (meters.queue, meters.first, meters.token)
@@ -169,9 +204,22 @@ class BundleMeters:
         for answer in answers:
             self._in.inc(answer.tokens_in)
             self._out.inc(answer.tokens_out)
-            if self.price is not FREE:
-                self._dollars.inc(self.price.cost(answer.tokens_in, answer.tokens_out) / MILLION)
+            price = self.price if self.price is not FREE else self._paid.get(answer.stage, FREE)
+            cost = price.cost(answer.tokens_in, answer.tokens_out) if price is not FREE else 0
+            if cost:
+                self._dollars.inc(cost / MILLION)
+            if self._flagship:
+                self._save(self._flagship.cost(answer.tokens_in, answer.tokens_out), cost)
             if answer.probabilities is not None:
                 self._labels.labels(self._name, answer.text).inc()
             if answer.stage:
                 self._stages.labels(self._name, answer.stage).inc()
+
+    def _save(self, instead: int, cost: int) -> None:
+        """Micro-dollars. A counter never falls: a loss is taken off the savings that come after it."""
+        with self._lock:
+            gain = instead - cost - self._owed
+            self._owed = max(0, -gain)
+        self._instead.inc(instead / MILLION)
+        if gain > 0:
+            self._saved.inc(gain / MILLION)

@@ -55,6 +55,12 @@ class Route:
     others: tuple[int, ...] = ()
 
 
+EVENT = {
+    "type": "object",
+    "description": "One of the server-sent events",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 ROUTES = (
     Route(
@@ -159,7 +165,7 @@ def _answer(route: Route) -> Said:
         return {"description": "The answer", "content": {route.answer: {"schema": {"type": "string"}}}}
     content: Said = {"application/json": {"schema": {"$ref": AT + route.answer}}}
     if route.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": EVENT}
     said = "The answer; server-sent events where `stream` is true" if route.streams else "The answer"
     return {"description": said, "content": content}
 
@@ -190,7 +196,7 @@ def _list(schema: Said) -> Said:
 
 
 TEXT, COUNT, NUMBER = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "number"}
-OPTIONAL = {"type": ["string", "null"]}
+OPTIONAL, FLAG = {"type": ["string", "null"]}, {"type": "boolean"}
 USAGE = _object({"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT})
 HEAD = {"id": TEXT, "created": COUNT, "model": TEXT}
 LOGPROBS = {"type": ["object", "null"]}
@@ -214,7 +220,7 @@ MODEL = {
     "smallworks": {"type": "object"},
 }
 LABELLED = _object(
-    {"index": COUNT, "label": TEXT, "probability": NUMBER, "probabilities": LABELS},
+    {"index": COUNT, "label": TEXT, "probability": NUMBER, "probabilities": LABELS, "abstain": FLAG},
     "index",
     "label",
     "probability",
@@ -269,7 +275,7 @@ ANSWERS: Said = {
         }
     ),
     "Labels": _object({"object": _of("list"), "model": TEXT, "data": _list(LABELLED), "usage": USAGE}),
-    "Output": _object({"output": TEXT, "probabilities": LABELS}, "output"),
+    "Output": _object({"output": TEXT, "probabilities": LABELS, "abstain": FLAG}, "output"),
     "Batch": _object(
         {"object": _of("list"), "data": _list(ITEM), "request_counts": {"type": "object"}, "usage": USAGE}
     ),

@@ -40,15 +40,33 @@ class Price:
         return -(-tokens * max(self.input, self.output) // MILLION)
 
 
+@dataclass(frozen=True)
+class Flagship:
+    """What a bundle replaces; `answer` is micro-dollars for one by a bundle that counts no tokens."""
+
+    price: Price
+    answer: int = 0
+
+    def cost(self, tokens_in: int, tokens_out: int) -> int:
+        """Micro-dollars, rounded up."""
+        return self.price.cost(tokens_in, tokens_out) if tokens_in or tokens_out else self.answer
+
+
 FREE = Price()
+EVERY_BUNDLE = "default"
+"""The name of the flagship of all bundles that have none of their own."""
 
 
 def listed(lineage: Mapping[str, Any]) -> Price:
     """What a flagship's bundle says of the price of its server."""
-    found = [lineage.get(name) for name in ("input_price", "output_price")]
-    if not all(isinstance(price, int | float) for price in found):
-        return FREE
-    return Price.of(float(found[0] or 0), float(found[1] or 0))
+    return _read(lineage, "input_price", "output_price") or FREE
+
+
+def replaced(lineage: Mapping[str, Any]) -> Flagship | None:
+    """What a bundle says of the flagship that its task graduates from."""
+    price = _read(lineage, "flagship_input_price", "flagship_output_price")
+    each = lineage.get("flagship_per_1000", 0)
+    return Flagship(price, round(1000 * each) if isinstance(each, int | float) else 0) if price else None
 
 
 def check_priced(priced: Iterable[str], known: Iterable[str]) -> None:
@@ -57,6 +75,14 @@ def check_priced(priced: Iterable[str], known: Iterable[str]) -> None:
     for name in priced:
         if name not in known:
             raise UserError(f"[prices.{name}] names no model that is served.", fix=nearest(name, known))
+
+
+def check_flagships(named: Iterable[str], known: Iterable[str]) -> None:
+    """Raises UserError for a flagship of nothing that is served."""
+    known = {*known, EVERY_BUNDLE}
+    for name in named:
+        if name not in known:
+            raise UserError(f"[flagships.{name}] names no bundle that is served.", fix=nearest(name, known))
 
 
 def micros(dollars: str) -> int:
@@ -76,6 +102,13 @@ def dollars(micros: int) -> str:
     whole, part = divmod(abs(micros), MILLION)
     digits = f"{part:06d}".rstrip("0").ljust(2, "0")
     return f"{'-' if micros < 0 else ''}{whole:,}.{digits}"
+
+
+def _read(lineage: Mapping[str, Any], *names: str) -> Price | None:
+    found = [lineage.get(name) for name in names]
+    if not all(isinstance(price, int | float) for price in found):
+        return None
+    return Price.of(*(float(price or 0) for price in found))
 
 
 def _whole(name: str, dollars: float) -> int:

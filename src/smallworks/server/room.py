@@ -27,9 +27,9 @@ from smallworks.server.hosts import Events, Form, Host, Said, check_names
 from smallworks.server.line import Line
 from smallworks.server.measure import Measure
 from smallworks.server.memory import MemoryBudget
-from smallworks.server.meters import Meters
+from smallworks.server.meters import BundleMeters, Meters
 from smallworks.server.passes import Labelling, Passes, rows_of
-from smallworks.server.prices import FREE, Price, listed
+from smallworks.server.prices import FREE, Price, listed, replaced
 from smallworks.server.rules import Rules
 from smallworks.server.shapes import checked
 from smallworks.server.streaming import Worded
@@ -62,7 +62,7 @@ class Served(Described):
         super().__init__(names, predictor.manifest)
         self.predictor = predictor
         self.line = Line(names[0], places, rules)
-        self._meters = meters.bundle(names[0], self.line, listed(predictor.manifest.lineage), names)
+        self._meters = _metered(names, predictor, self.line, meters)
         together = None if _engine(predictor) in APART else Passes(self._meters)
         self.turns = Turns(places, predictor.manifest.engine, together)
         self._forget = partial(meters.forget, names[0], self.line)
@@ -181,13 +181,14 @@ class Room:
         Raises ModelNotFound, for one that the visitor's key may not use as well.
         """
         name = name or self.default
-        allowed = self.open_to(visit)
-        if name not in allowed:
+        host = self.hosts.get(name)
+        if host is None or not visit.may_use(host.names):
+            allowed = self.open_to(visit)
             raise ModelNotFound(
                 f"There is no model '{name}' here.", fix=f"Available: {', '.join(allowed) or 'none'}."
             )
-        visit.bundle = allowed[name].names[0]
-        return name, allowed[name]
+        visit.bundle = host.names[0]
+        return name, host
 
     def price(self, name: str) -> Price:
         """What the tokens of a host cost; nothing for one that is not there any more."""
@@ -202,6 +203,19 @@ class Room:
     def close(self) -> None:
         for host in self.hosts.values():
             host.close()
+
+
+def _metered(names: tuple[str, ...], predictor: Predictor, line: Line, meters: Meters) -> BundleMeters:
+    """Nothing is saved by a bundle that asks a server whose price nobody told."""
+    model, lineage = predictor.model, predictor.manifest.lineage
+    stages = dict(zip(model.names, model.stages, strict=True)) if isinstance(model, Cascade) else {}
+    paid = {name: stage for name, stage in stages.items() if stage.manifest.remote}
+    prices = {name: listed(stage.manifest.lineage) for name, stage in paid.items()}
+    usual = listed(lineage)
+    unknown = FREE in prices.values() or (predictor.manifest.remote and usual == FREE)
+    known = meters.price(names, FREE) is not FREE or not unknown
+    flagship = meters.replaces(names, replaced(lineage)) if known else None
+    return meters.bundle(names[0], line, usual, names, flagship=flagship, stages=prices)
 
 
 def _places(predictor: Predictor) -> int:

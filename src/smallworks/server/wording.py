@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from smallworks.server.ask import Piece
 from smallworks.server.calling import Called, Reader
-from smallworks.server.reply import ASCII
+from smallworks.server.reply import Encoded
+from smallworks.server.wire import ASCII
 from smallworks.types import Answer, Token
 
 LEAST = -9999.0
@@ -27,7 +28,8 @@ def event(value: Any) -> bytes:
 
     Where the event says its own type, as those of /v1/responses do, that is its name too.
     """
-    written = b"data: " + ASCII(value).encode() + b"\n\n"
+    body = value.body if isinstance(value, Encoded) else ASCII(value).encode()
+    written = b"data: " + body + b"\n\n"
     name = value.get("type")
     return written if name is None else b"event: " + name.encode() + b"\n" + written
 
@@ -226,7 +228,7 @@ class OutputWording:
     def reply(self, answers: Sequence[Answer]) -> dict[str, Any]:
         (answer,) = answers
         more = {} if answer.probabilities is None else {"probabilities": answer.probabilities}
-        return {"output": answer.text, **more}
+        return {"output": answer.text, **more, **_abstained(answer)}
 
 
 @dataclass(frozen=True)
@@ -247,9 +249,15 @@ def _labelled(index: int, answer: Answer) -> dict[str, Any]:
         "label": answer.text,
         "probability": answer.probabilities[answer.text],
         "probabilities": answer.probabilities,
+        **_abstained(answer),
         **({"stage": answer.stage} if answer.stage else {}),
         **({"shortened": True} if answer.shortened else {}),
     }
+
+
+def _abstained(answer: Answer) -> dict[str, Any]:
+    """Whether the input seems out of scope, where the bundle can tell."""
+    return {} if answer.abstain is None else {"abstain": answer.abstain}
 
 
 def usage(answers: Sequence[Answer]) -> dict[str, int]:
@@ -263,9 +271,12 @@ def usage(answers: Sequence[Answer]) -> dict[str, int]:
 
 
 def extra(answer: Answer) -> dict[str, Any]:
+    if answer.sources is not None:
+        cited = [{"document": s.document, "path": s.path} for s in answer.sources if s.cited]
+        return {"smallworks": {"citations": cited}}
     if answer.probabilities is None:
         return {}
-    said: dict[str, Any] = {"label": answer.text, "probabilities": answer.probabilities}
+    said: dict[str, Any] = {"label": answer.text, "probabilities": answer.probabilities, **_abstained(answer)}
     if answer.stage:
         said["stage"] = answer.stage
     return {"smallworks": {**said, "shortened": True} if answer.shortened else said}

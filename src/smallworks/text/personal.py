@@ -49,7 +49,14 @@ def find_from(text: str, start: int) -> tuple[Span, ...]:
 
 def looked_at(text: str, start: int) -> list[tuple[int, int]]:
     """Every place from `start` on that is looked at, whatever comes of it: inside one, no text may be cut."""
-    return [(first, end) for search in FINDERS.values() for first, end, _ in search(text, start)]
+    encoded = text[start:].encode("utf-8", "replace")
+    each = _needed()[1]
+    return [
+        (first, end)
+        for kind, search in FINDERS.items()
+        if kind not in ALWAYS_NEEDED or each[kind].search(encoded)
+        for first, end, _ in search(text, start)
+    ]
 
 
 @cache
@@ -111,6 +118,8 @@ _NEEDED: dict[PersonalKind, str] = {
     "PHONE": _DIGITS,
 }
 """For RE2: what a text has that holds data of a kind. RE2 reads far faster than what looks closer."""
+ALWAYS_NEEDED = frozenset({"EMAIL", "IBAN", "ID", "CARD"})
+"""Kinds of which not even what only looks like one is there without it."""
 NEEDED = "|".join(dict.fromkeys(_NEEDED.values()))
 """What a text has that holds data of any kind."""
 
@@ -138,8 +147,10 @@ def _matches(
         start = match.end() if match else begin.end()
 
 
-DIGIT = re.compile(r"\d")
-DIGIT_OR_SIGN = re.compile(r"[\d(+]")
+IP4_BEGINS = re.compile(r"\d(?<![\w.-]\d)")
+CARD_BEGINS = re.compile(r"\d(?<![\w.$€£<=-]\d)")
+PHONE_BEGINS = re.compile(r"[\d(+](?<![\w.+/:#$€£<=*-][\d(+])")
+"""A sign to look for, then what stands before it: the other way round re would look at every place."""
 
 
 def _emails(text: str, start: int) -> Places:
@@ -148,7 +159,8 @@ def _emails(text: str, start: int) -> Places:
 
 
 def _ips(text: str, start: int) -> Places:
-    for matches in (_matches(IP4, text, start, DIGIT), IP6.finditer(text, start)):
+    longer = IP6.finditer(text, start) if text.count(":", start) > 1 else ()
+    for matches in (_matches(IP4, text, start, IP4_BEGINS), longer):
         for match in matches:
             before = text[max(0, match.start() - 20) : match.start()]
             yield *match.span(), _is_ip(match.group()) and not VERSION_BEFORE.search(before)
@@ -192,7 +204,7 @@ def luhn(digits: str) -> bool:
 
 
 def _cards(text: str, start: int) -> Places:
-    for match in _matches(CARD, text, start, DIGIT):
+    for match in _matches(CARD, text, start, CARD_BEGINS):
         digits = re.sub(r"\D", "", match.group())
         yield *match.span(), 12 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn(digits)
 
@@ -202,7 +214,8 @@ def _ibans(text: str, start: int) -> Places:
         length = IBAN_LENGTHS.get(match.group()[:2].upper(), 0)
         pattern = rf"[A-Za-z0-9](?: ?[A-Za-z0-9]){{{length - 1}}}(?![^\W_])"
         whole = re.compile(pattern).match(text, match.start()) if length else None
-        if whole and len(DIGIT.findall(whole.group())) >= 4 and mod97(whole.group().replace(" ", "")) == 1:
+        digits = sum(map(str.isdecimal, whole.group())) if whole else 0
+        if whole and digits >= 4 and mod97(whole.group().replace(" ", "")) == 1:
             yield *whole.span(), True
         else:
             yield *match.span(), False
@@ -292,7 +305,7 @@ THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:([ .])\d{3})(?:\1\d{3})*")
 
 
 def _phones(text: str, start: int) -> Places:
-    for match in _matches(PHONE, text, start, DIGIT_OR_SIGN):
+    for match in _matches(PHONE, text, start, PHONE_BEGINS):
         yield *match.span(), _is_phone(match, text)
 
 

@@ -20,6 +20,8 @@ _SUSPECT = re.compile(
     r"\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001345f"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]+"
 )
+_SUSPECT_ASCII = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+"""Those of ASCII: a set that is looked up, while the whole one is gone through for each character."""
 
 
 def plain(text: str) -> str:
@@ -40,7 +42,7 @@ class Stripper:
 
     def push(self, text: str) -> str:
         """What is sure; a run of suspects at the end waits for what follows it."""
-        if not self._held and not _SUSPECT.search(text):
+        if not self._held and not is_suspect(text):
             self._before = text[-1:] or self._before
             return text
         text = self._held + text
@@ -52,13 +54,18 @@ class Stripper:
 
     def end(self) -> str:
         held, self._held = self._held, ""
-        return self._shown(held)
+        return self._shown(held) if held else ""
 
     def _shown(self, text: str) -> str:
         shown = _SUSPECT.sub(_kept, self._before + text)[len(self._before) :]
         self.count += len(text) - len(shown)
         self._before = text[-1:] or self._before
         return shown
+
+
+def is_suspect(text: str) -> bool:
+    """Whether it may hold characters that nobody sees."""
+    return (_SUSPECT_ASCII if text.isascii() else _SUSPECT).search(text) is not None
 
 
 def count(text: str) -> int:

@@ -8,15 +8,17 @@ by its share. Knows no files and no encoder: embeddings come in as an array.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smallworks.engines import calibration
+from smallworks.bundle.manifest import Scope
+from smallworks.engines import calibration, scope
 from smallworks.engines.calibration import Curve
 from smallworks.engines.linear import LinearHead, log_softmax
 from smallworks.engines.ngrams import FAMILIES, Block, learn
+from smallworks.engines.scope import ScopeFit
 from smallworks.errors import DataError, MissingExtra
 from smallworks.seams import Progress, silent
 
@@ -38,7 +40,8 @@ Shares = Sequence[Mapping[str, float] | None]
 class LinearFit:
     """The fitted head and the calibration of its margins, set on the rows `held` [n] that a fit did not see.
 
-    `said` [n, labels] are the calibrated log-probabilities that such fits gave to those rows.
+    `said` [n, labels] are the calibrated log-probabilities that such fits gave to those rows, `margins`
+    [n, labels] what they came from; `outside` [m, labels] are margins that they gave to rows out of scope.
     """
 
     head: LinearHead
@@ -46,10 +49,27 @@ class LinearFit:
     isotonic: Curve = ()
     held: tuple[int, ...] = ()
     said: np.ndarray | None = None
+    margins: np.ndarray | None = None
+    outside: np.ndarray | None = None
 
     @property
     def held_out(self) -> int:
         return len(self.held)
+
+    def scope(self, loss: float, label: str | None) -> ScopeFit:
+        """From when on to abstain, so that about `loss` of the rows in scope are lost."""
+        return scope.fit(*map(self._scores, (self.margins, self.outside)), loss=loss, label=label)
+
+    def abstains(self, least: Scope) -> np.ndarray:
+        """Which of the held-out rows fall below a threshold, [n]."""
+        below: np.ndarray = self._scores(self.margins)[least.score] < least.at
+        return below
+
+    def _scores(self, margins: np.ndarray | None) -> dict[str, np.ndarray]:
+        if margins is None:
+            return {}
+        logp = calibration.apply(log_softmax(margins), temperature=self.temperature, isotonic=self.isotonic)
+        return scope.scores(logp, logits=margins, temperature=self.temperature)
 
 
 def majority(labels: Sequence[str], targets: Sequence[str]) -> LinearFit:
@@ -69,13 +89,16 @@ def fit_linear(
     taught: int = 0,
     validation: int = 0,
     seed: int = 0,
+    outside: Sequence[str] = (),
+    outside_embeddings: np.ndarray | None = None,
     progress: Progress = silent,
 ) -> LinearFit:
     """Fit on rows of text (and unit embeddings [n, d] when fused). Raises DataError for one label.
 
     `shares[i]` is what a teacher gave the labels of row i, None where nothing. The last `taught` rows come
     from a teacher: probabilities are never calibrated on them. The last `validation` rows before those are
-    the ones held out where rows are many.
+    the ones held out where rows are many. `outside` are texts that belong to no label: nothing is fitted on
+    them, each is answered by one of the fits that answer held-out rows.
     """
     if len(set(targets)) < 2:
         raise DataError(
@@ -89,6 +112,7 @@ def fit_linear(
     soft = [_soft(given, index) for given in shares] or [None] * len(y)
     own = len(y) - taught
     parts = [(np.r_[fitted, own : len(y)], held) for fitted, held in _parts(y[:own], seed, validation)]
+    beyond = np.zeros((len(outside), len(labels)))
     for done, (fit_rows, held_rows) in enumerate(parts):
         progress("fit", done, len(parts) + 1, "calibration")
         some = [soft[i] for i in fit_rows]
@@ -97,18 +121,26 @@ def fit_linear(
         )
         for i in held_rows:
             margins[i] = head.margins(texts[i], None if embeddings is None else embeddings[i])
+        for i in range(done, len(outside), len(parts)):
+            own_vector = None if outside_embeddings is None else outside_embeddings[i]
+            beyond[i] = head.margins(outside[i], own_vector)
         seen[held_rows] = True
     progress("fit", len(parts), len(parts) + 1, "all rows")
     head = fit_head(texts, y, soft, labels, embeddings, c, seed)
-    return _calibrated(head, log_softmax(margins), y, seen) if seen.any() else LinearFit(head=head)
+    if not seen.any():
+        return LinearFit(head=head)
+    return replace(_calibrated(head, margins, y, seen), outside=beyond)
 
 
-def _calibrated(head: LinearHead, logp: np.ndarray, targets: np.ndarray, seen: np.ndarray) -> LinearFit:
-    """`logp` [n, labels] and `targets` [n]; `seen` [n] tells the rows that their fit did not see."""
-    temperature, curve = calibration.fit(logp[seen], targets[seen])
-    said = calibration.apply(logp[seen], temperature=temperature, isotonic=curve)
+def _calibrated(head: LinearHead, margins: np.ndarray, targets: np.ndarray, seen: np.ndarray) -> LinearFit:
+    """`margins` [n, labels] and `targets` [n]; `seen` [n] tells the rows that their fit did not see."""
+    logp = log_softmax(margins[seen])
+    temperature, curve = calibration.fit(logp, targets[seen])
+    said = calibration.apply(logp, temperature=temperature, isotonic=curve)
     held = tuple(np.flatnonzero(seen).tolist())
-    return LinearFit(head=head, temperature=temperature, isotonic=curve, held=held, said=said)
+    return LinearFit(
+        head=head, temperature=temperature, isotonic=curve, held=held, said=said, margins=margins[seen]
+    )
 
 
 def fit_head(

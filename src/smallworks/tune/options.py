@@ -126,6 +126,11 @@ class TuneOptions:
         return options
 
 
+def raw(row: TrainingRow) -> dict[str, Any]:
+    """The row as JSON holds it. Without shares it is the one of a row that never could have any."""
+    return {name: value for name, value in asdict(row).items() if name != "shares" or value}
+
+
 WEIGHTS = {"adapter": "adapter_model.safetensors", "model": "model.safetensors"}
 """The file of a part that holds its tensors."""
 
@@ -143,7 +148,7 @@ class TuneRequest:
     def key(self) -> str:
         """Hash of everything that fixes the weights: the base's bytes, the rows, the options."""
         base = {file.name: files.hash_file(file) for file in shape.weight_files(self.base)}
-        rows = [[asdict(row) for row in part] for part in (self.train, self.validation)]
+        rows = [[raw(row) for row in part] for part in (self.train, self.validation)]
         return files.hash_value({"base": base, "rows": rows, "options": self.options.fixing()})
 
 

@@ -7,6 +7,7 @@ mask, a stop token that is never learned, padding that masks it, answers cut off
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ def preflight(request: TuneRequest) -> Preflight:
         _supervision(name, rows)
         _ending(name, rows, options)
         _vocabulary(name, rows, facts.vocab, request.base)
+        _shares(name, rows, options)
     limit = min(options.max_length, facts.context or options.max_length)
     train = _fitting("training", request.train, limit)
     validation = _fitting("validation", request.validation, limit)
@@ -122,6 +124,21 @@ def _vocabulary(name: str, rows: Sequence[TrainingRow], vocab: int, base: Path) 
             f"The {name} rows hold token id {top}; the model at '{base}' knows {vocab}.",
             fix="Render the rows with the tokenizer of this base.",
         )
+
+
+def _shares(name: str, rows: Sequence[TrainingRow], options: TuneOptions) -> None:
+    """Shares are one for each code, sum to 1, and stand where the row has the code of a label."""
+    for number, row in enumerate(rows, 1):
+        if not row.shares:
+            continue
+        label = row.ids[row.supervised.index(True)]
+        sums = math.isclose(sum(row.shares), 1.0, abs_tol=1e-4) and min(row.shares) >= 0
+        if len(row.shares) != len(options.codes) or not sums or label not in options.codes:
+            raise DataError(
+                f"The shares of {name} row {number} are no probabilities of the {len(options.codes)} labels: "
+                f"{len(row.shares)} numbers that sum to {sum(row.shares):.4g}, for token id {label}.",
+                fix="Give a probability for each label, in their order, or leave the shares out.",
+            )
 
 
 def _fitting(name: str, rows: tuple[TrainingRow, ...], limit: int) -> tuple[TrainingRow, ...]:

@@ -159,7 +159,7 @@ def _prepare(request: TuneRequest, key: str) -> None:
 def write_rows(request: TuneRequest) -> None:
     """The rows as the worker reads them."""
     for name, rows in (("train", request.train), ("validation", request.validation)):
-        files.write_jsonl(request.out / f"{name}.jsonl", map(asdict, rows))
+        files.write_jsonl(request.out / f"{name}.jsonl", map(values.raw, rows))
 
 
 def _remove(request: TuneRequest, part: str) -> None:

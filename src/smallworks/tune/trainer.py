@@ -13,9 +13,10 @@ import torch
 from trl import SFTTrainer
 
 from smallworks.engines import calibration
-from smallworks.tune import history, prefix
+from smallworks.tune import history, prefix, soft
 from smallworks.tune.order import Order
 from smallworks.tune.prefix import IGNORED
+from smallworks.tune.soft import SHARES
 
 FULL = "full_attention"
 """The name in `layer_types` of a layer that sees what its mask lets it see."""
@@ -44,6 +45,8 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         """Mean cross-entropy of the supervised tokens, the vocabulary projected for these alone.
 
+        Where a row has shares, its first supervised token costs the divergence from them instead.
+
         TRL 1.16 projects every position where there is no Triton: on a CPU half of the time and of the
         memory. A beginning that the rows share is computed once. Otherwise rows are padded on the right, so
         that causal attention needs no mask.
@@ -63,9 +66,11 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             outputs = model(input_ids=ids, use_cache=False, **places)
         finally:
             hook.remove()
-        total = torch.nn.functional.cross_entropy(
-            outputs.logits[0].float(), targets[supervised], reduction="sum"
-        )
+        logits, wanted = outputs.logits[0].float(), targets[supervised]
+        if SHARES in inputs:
+            total = soft.loss(logits, wanted, first(supervised), inputs[SHARES], self.codes)
+        else:
+            total = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
         if self.codes and not model.training:
             self._keep(outputs.logits[0], targets, supervised)
         loss = total / (num_items_in_batch if num_items_in_batch is not None else supervised.sum())
@@ -73,10 +78,9 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _keep(self, logits: Any, targets: Any, supervised: Any) -> None:
         """What was said where each row's answer begins, as log-probabilities of the codes."""
-        before = torch.nn.functional.pad(supervised, (1, 0))[:, :-1]
-        first = (supervised & ~before)[supervised]
-        said = logits[first][:, list(self.codes)].double().log_softmax(-1)
-        self.said.append((said.cpu(), targets[supervised][first].cpu()))
+        begins = first(supervised)
+        said = logits[begins][:, list(self.codes)].double().log_softmax(-1)
+        self.said.append((said.cpu(), targets[supervised][begins].cpu()))
 
     def evaluation_loop(self, *given: Any, **named: Any) -> Any:
         """A validation, with the loss of its labels at its best temperature beside the plain one."""
@@ -87,11 +91,22 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
             output.metrics[history.LABEL_LOSS] = label_loss(logp, ids, self.codes)
         return output
 
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if SHARES not in self._signature_columns:
+            self._signature_columns.append(SHARES)
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         return None
 
     def _get_train_sampler(self, *_: Any) -> Order:
         return self.order
+
+
+def first(supervised: Any) -> Any:
+    """Which of the supervised places [rows, tokens], taken one after another, begin an answer."""
+    before = torch.nn.functional.pad(supervised, (1, 0))[:, :-1]
+    return (supervised & ~before)[supervised]
 
 
 def joined(config: Any, ids: Any, labels: Any, lengths: Any) -> tuple[Any, Any, dict[str, Any]]:

@@ -22,7 +22,6 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from smallworks import child, files
 from smallworks.prompt.tokenizer import TextTokenizer
@@ -32,6 +31,7 @@ from smallworks.tune.options import TuneOptions
 from smallworks.tune.order import Order
 from smallworks.tune.prefix import IGNORED
 from smallworks.tune.run import VALIDATED
+from smallworks.tune.soft import SHARES, Collator
 from smallworks.tune.trainer import Trainer
 
 STEP = "tune"
@@ -145,7 +145,7 @@ def _trainer(request: Mapping[str, Any], options: TuneOptions, watch: Watch) -> 
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         processing_class=_tokenizer(base, options.pad_id),
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=options.pad_id),
+        data_collator=Collator(pad_token_id=options.pad_id),
         peft_config=None if options.method == "full" else _low_rank(options),
         callbacks=[watch, *([] if request["rehearsal"] else _boards(out))],
     )
@@ -225,11 +225,13 @@ def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, v
 
 def _rows(file: Path) -> Dataset:
     columns: dict[str, list[Any]] = {"input_ids": [], "labels": []}
+    shares: list[list[float]] = []
     for row in files.read_jsonl(file):
         columns["input_ids"].append(row["ids"])
         pairs = zip(row["ids"], row["supervised"], strict=True)
         columns["labels"].append([id if supervised else IGNORED for id, supervised in pairs])
-    return Dataset.from_dict(columns)
+        shares.append(row.get("shares", []))
+    return Dataset.from_dict({**columns, SHARES: shares} if any(shares) else columns)
 
 
 def _tokenizer(base: Path, pad_id: int) -> PreTrainedTokenizerFast:

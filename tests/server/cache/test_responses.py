@@ -54,7 +54,7 @@ class Counting(Fake):
     def _count(self) -> None:
         self.asked += 1
         self.begun.set()
-        assert self.may.wait(20)
+        assert self.may.wait(60)
         if self.failures:
             self.failures -= 1
             raise RequestError("It failed at 'x'.", fix="Ask again.")
@@ -242,7 +242,7 @@ def test_many_at_once_are_one_question(serve: Callable[..., Any], model: Countin
     model.may.clear()
     with serve() as client, ThreadPoolExecutor(16) as pool:
         leader = pool.submit(asked, client)
-        assert model.begun.wait(20)
+        assert model.begun.wait(60)
         others = [pool.submit(asked, client) for _ in range(15)]
         threading.Timer(0.3, model.may.set).start()
         answers = [each.result() for each in (leader, *others)]
@@ -256,7 +256,7 @@ def test_a_leader_that_fails_fails_alone(serve: Callable[..., Any], model: Count
     model.failures = 1
     with serve() as client, ThreadPoolExecutor(8) as pool:
         leader = pool.submit(asked, client)
-        assert model.begun.wait(20)
+        assert model.begun.wait(60)
         others = [pool.submit(asked, client) for _ in range(7)]
         threading.Timer(0.3, model.may.set).start()
         assert "error" in leader.result()[1]
@@ -268,7 +268,7 @@ def test_a_leader_that_hangs_up_hands_over(serve: Callable[..., Any], model: Cou
     model.may.clear()
     with serve() as client, ThreadPoolExecutor(2) as pool:
         leader = pool.submit(client.post, CHAT, json=HELLO, timeout=0.5)
-        assert model.begun.wait(20)
+        assert model.begun.wait(60)
         follower = pool.submit(asked, client)
         with pytest.raises(httpx2.ReadTimeout):
             leader.result()

@@ -30,7 +30,7 @@ class Weak(MemoryLimits):
         self.hangs.set()
 
     def run(self, entries: Sequence[Entry]) -> list[Outcome]:
-        self.hangs.wait(10)
+        self.hangs.wait(60)
         if self.fails:
             raise Gone("unplugged")
         self.batches.append(len(entries))
@@ -91,7 +91,7 @@ def hold(name: str, tokens: int = 10) -> Hold:
 
 
 async def until(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not true() and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
     return true()
@@ -155,12 +155,13 @@ def test_a_hold_that_nobody_knows_of_is_given_back(clerk: Clerk, weak: Weak) -> 
 
 def test_a_store_that_hangs_is_given_up_and_what_it_does_later_undone(clerk: Clerk, weak: Weak) -> None:
     async def ask() -> None:
-        clerk._patience = 0.3
+        clerk._patience = 0.5
         weak.hangs.clear()
-        started = time.monotonic()
+        asked = asyncio.create_task(clerk.ask(hold("a", 100)))
+        await asyncio.sleep(0)
+        clerk._patience = 0.1  # the thread may begin late, and is interrupted only after its own patience
         with pytest.raises(Gone, match="in time"):
-            await clerk.ask(hold("a", 100))
-        assert time.monotonic() - started < 9  # it hangs for ten seconds
+            await asked
         assert weak.hangs.is_set()  # interrupted
         assert await until(lambda: bool(weak.batches) and tokens(weak) == 0)
 

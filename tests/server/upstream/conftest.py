@@ -152,7 +152,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     thread.start()
     yield loop
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(60)
 
 
 @pytest.fixture()
@@ -168,7 +168,7 @@ def behind(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[Manner], Behin
             found.stop = lambda: loop.call_soon_threadsafe(server.close)
             return found
 
-        made = asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
+        made = asyncio.run_coroutine_threadsafe(begin(), loop).result(60)
         stops.append(made.stop)
         return made
 

@@ -160,7 +160,7 @@ def test_whoever_hangs_up_pays_for_what_was_written_to_a_tool(behind: Any, relay
     with relaying(server) as url:
         with httpx2.stream("POST", f"{url}/v1/chat/completions", json={**ASK, "stream": True}) as reply:
             next(reply.iter_lines())
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while not (tokens := meter(url, 'smallworks_tokens_out_total{bundle="m"}')):
             assert time.monotonic() < until
         assert tokens == 100
@@ -182,7 +182,7 @@ def test_a_client_that_stops_reading_frees_its_place_at_its_deadline(behind: Any
             head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"
             more = b"content-type: application/json\r\nx-request-deadline: 0.5\r\n\r\n"
             client.sendall(head.encode() + more + body)
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while not (server.asked and server.asked[0].gone.is_set()) and time.monotonic() < until:
                 time.sleep(0.005)
             assert server.asked[0].gone.is_set()
@@ -255,7 +255,7 @@ def test_a_client_that_hangs_up_frees_the_server_at_once(behind: Any, relaying: 
                 time.sleep(0.005)
             if stream:
                 assert client.recv(10)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while not server.asked[0].gone.is_set() and time.monotonic() < until:
             time.sleep(0.005)
         assert server.asked[0].gone.is_set()

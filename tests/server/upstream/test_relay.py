@@ -52,6 +52,35 @@ def test_unknown_fields_go_through_both_ways(behind: Any, relaying: Any) -> None
     assert server.asked[0].line == "POST /v1/chat/completions HTTP/1.1"
 
 
+@pytest.mark.parametrize("name", ["m", "other"])
+def test_an_answer_goes_out_as_it_came_where_its_name_is_the_one_asked_for(
+    behind: Any, relaying: Any, name: str
+) -> None:
+    body = json.dumps({**answer("é"), "model": name}, indent=1, ensure_ascii=False).encode()
+    with relaying(behind(says(body=body))) as url:
+        told = ask(url)
+    assert told.json() == {**json.loads(body), "model": "m"}
+    assert (told.content == body) == (name == "m")
+
+
+def test_events_go_out_as_they_came_in_single_lines_of_ascii(behind: Any, relaying: Any) -> None:
+    said = {"model": "m", "choices": [{"index": 0, "delta": {"content": "é\u2028"}}]}
+    plain = json.dumps(said).encode()
+    ways = [plain.replace(b": ", b":  "), json.dumps(said, ensure_ascii=False).encode()]
+    lines = b"data: " + json.dumps(said, indent=1).encode().replace(b"\n", b"\ndata: ")
+
+    async def manner(asked: Asked, write: Write) -> None:
+        await write(HEAD + b"".join(chunk(b"data: " + way + b"\n\n") for way in ways))
+        await write(chunk(lines + b"\n\n" + DONE) + b"0\r\n\r\n")
+
+    with relaying(behind(manner)) as url:
+        told = ask(url, stream=True).content
+    first, *others, last = told.removesuffix(b"\n\n").split(b"\n\n")
+    assert (first, last) == (b"data: " + ways[0], b"data: [DONE]")
+    assert all(other.isascii() and other.count(b"\n") == 0 for other in others)
+    assert [json.loads(other[6:]) for other in others] == [said, said]
+
+
 def test_other_forms_are_relayed_to_their_own_path(behind: Any, relaying: Any) -> None:
     server = behind(says())
     with relaying(server) as url:
@@ -217,7 +246,7 @@ def test_https_with_a_certificate_of_ones_own(
             lambda r, w: _serve(found, says(), r, w), "127.0.0.1", 0, ssl=context
         )
 
-    server = asyncio.run_coroutine_threadsafe(begin(), loop).result(5)
+    server = asyncio.run_coroutine_threadsafe(begin(), loop).result(60)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     with relaying({"url": url, "ca": cert}) as trusting, relaying({"url": url}, retries=0) as strict:
         assert ask(trusting).json()["choices"][0]["message"]["content"] == "Hello"

@@ -208,11 +208,13 @@ def _goes_on(event: Said) -> tuple[int, str] | None:
         return None
     choice = choices[0]
     delta = choice.get("delta") if _is_choice(choice) else None
-    if not isinstance(delta, dict) or len(delta) != 1:
+    text = delta.get("content") if isinstance(delta, dict) and len(delta) == 1 else None
+    if not isinstance(text, str):
         return None
-    text = delta.get("content")
-    silent = all(not value or key in ("index", "delta") for key, value in choice.items())
-    return (choice["index"], text) if silent and isinstance(text, str) else None
+    for key, value in choice.items():
+        if value and key != "index" and key != "delta":
+            return None
+    return choice["index"], text
 
 
 def _growing(event: Said) -> Iterator[tuple[Place, texts.Slot]]:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from smallworks.guard import Found, GuardBlocked, Guards, Passage, Text
 from smallworks.server.guards import texts
 from smallworks.server.guards.events import Guarded
+from smallworks.server.histogram import Histogram, Times
 from smallworks.server.hosts import Events, Form, Host, Said
-from smallworks.server.reply import Encoded, to_bytes
+from smallworks.server.reply import Figures, to_bytes
 from smallworks.server.visit import Visit
 
 LARGE = 10_000
@@ -44,7 +45,7 @@ class Guarding:
             buckets=SECONDS,
             registry=registry,
         )
-        self._timers: dict[tuple[str, str], Histogram] = {}
+        self._timers: dict[tuple[str, str], Times] = {}
 
     async def enter(self, visit: Visit, form: Form, host: Host, said: Said) -> Passing:
         """The request as it may be asked, changed in place. Raises GuardBlocked and BadField."""
@@ -106,7 +107,7 @@ class Passing:
 
     async def leave(self, told: Said | bytes) -> Said | bytes:
         """The whole answer as it may be shown. Raises GuardBlocked."""
-        if not self.passage.watches_answers or isinstance(told, Encoded):  # which is figures alone
+        if not self.passage.watches_answers or isinstance(told, Figures):
             return self._named(told)
         start = time.perf_counter()
         try:
@@ -137,11 +138,13 @@ class Passing:
 
     def note(self) -> None:
         """Count what was found since the last time."""
-        found = self.passage.findings()
-        self._guarding.note(self._visit, found[self._noted :])
-        self._noted = len(found)
-        self._guarding.missed(self._visit, self.passage.missed[self._missed :])
-        self._missed = len(self.passage.missed)
+        found, missed = self.passage.findings(), self.passage.missed
+        if len(found) > self._noted:
+            self._guarding.note(self._visit, found[self._noted :])
+            self._noted = len(found)
+        if len(missed) > self._missed:
+            self._guarding.missed(self._visit, missed[self._missed :])
+            self._missed = len(missed)
 
     def ended(self, seconds: float, blocked: GuardBlocked | None) -> None:
         """A stream is over."""
@@ -199,7 +202,7 @@ class Passing:
         """With the rules that found something, where any did."""
         if not self.found:
             return told
-        if isinstance(told, Encoded):
+        if isinstance(told, Figures):
             return told.body[:-1] + b',"smallworks":%b}' % to_bytes({"guards": self.found})
         answer = json.loads(told) if isinstance(told, bytes) else told
         return {**answer, "smallworks": {**(answer.get("smallworks") or {}), "guards": self.found}}

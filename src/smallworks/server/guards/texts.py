@@ -39,6 +39,10 @@ SAID_AGAIN = frozenset({
 """Fields of a response that repeat its request."""
 FREE_KEYS = frozenset({"documents", "metadata"})
 """Fields of a request whose members are named by the user, so that no key in them is a known one."""
+USUAL = frozenset({"assistant", "chat.completion", "chat.completion.chunk", "stop", "system", "text", "user"})
+"""Plain words that nearly every request or answer holds."""
+HOLDERS = (str, dict, list)
+"""What is a text, or may hold one."""
 FREE = frozenset({"/classify"})
 """Forms whose inputs are named by the user, so that no key in them is a known one."""
 
@@ -67,13 +71,15 @@ class Slot:
 def asked(said: Said, form: Form, untrusted: frozenset[str]) -> list[Slot]:
     """The texts of a request. Raises BadField for tokens in their place, and for text that is none."""
     for key in ("prompt", "input"):
-        _refuse_tokens(said.get(key), key)
-    slots = [
-        slot
-        for key in said
-        if key not in NOT_ASKED
-        for slot in walk(said, key, untrusted=untrusted, free=form.path in FREE and key == "input")
+        if key in said:
+            _refuse_tokens(said[key], key)
+    free = form.path in FREE
+    fields: list[Step] = [
+        (said, key, (key,), key in untrusted, key in FREE_KEYS or (free and key == "input"))
+        for key, value in reversed(said.items())
+        if key not in NOT_ASKED and isinstance(value, HOLDERS)
     ]
+    slots = _walked(fields, untrusted=untrusted, free=free)
     for slot in slots:
         _refuse_halves(slot)
     return slots
@@ -88,16 +94,19 @@ def names(said: Said) -> Iterator[tuple[str, str]]:
 
 def told(said: Said, *, but: str = "") -> list[Slot]:
     """The texts of an answer, but for one field, and for what a response says again of its request."""
-    return [
-        slot
+    fields: list[Step] = [
+        (holder, key, (key,), False, key in FREE_KEYS)
         for holder, key in _fields(said)
         if key not in NOT_TOLD and key != but and not _is_again(holder, key)
-        for slot in walk(holder, key, skip=NOT_TOLD)
     ]
+    fields.reverse()
+    return _walked(fields, skip=NOT_TOLD)
 
 
 def said_again(said: Said) -> list[Slot]:
     """The texts of the request that a response says again."""
+    if SAID_AGAIN.isdisjoint(said) and "response" not in said:
+        return []
     return [slot for holder, key in _fields(said) if _is_again(holder, key) for slot in walk(holder, key)]
 
 
@@ -114,36 +123,42 @@ def forget_logprobs(said: Any) -> None:
             waiting += value
 
 
-def walk(
-    holder: Any,
-    key: Any,
+def walk(holder: Any, key: Any, *, skip: frozenset[str] = frozenset()) -> list[Slot]:
+    """The texts under `holder[key]`, in order; members of a list go by their `index` if they have one."""
+    return _walked([(holder, key, (key,), False, key in FREE_KEYS)], skip=skip)
+
+
+Step = tuple[Any, Any, tuple[Any, ...], bool, bool]
+"""Holder, key and place of what is to be looked into; whether it is untrusted, and its keys the user's."""
+
+
+def _walked(
+    waiting: list[Step],
     *,
     untrusted: frozenset[str] = frozenset(),
     free: bool = False,
     skip: frozenset[str] = frozenset(),
-) -> Iterator[Slot]:
-    """The texts under `holder[key]`, in order; members of a list go by their `index` if they have one."""
-    waiting: list[tuple[Any, Any, tuple[Any, ...], bool, bool]] = [
-        (holder, key, (key,), key in untrusted, free or key in FREE_KEYS)
-    ]
+) -> list[Slot]:
+    """The texts under each step, the first of which comes last. Deep nesting costs no recursion."""
+    slots: list[Slot] = []
     while waiting:
         holder, key, place, strange, own = waiting.pop()
         value = holder[key]
         if isinstance(value, str):
             if value and (own or not _is_plain(key, value)):
-                yield Slot(holder, key, place, strange)
+                slots.append(Slot(holder, key, place, strange))
         elif isinstance(value, dict):
-            strange = strange or (not free and not untrusted.isdisjoint(_marks(value)))
-            waiting += [
-                (value, inner, (*place, inner), strange or inner in untrusted, own or inner in FREE_KEYS)
-                for inner in reversed(value)
-                if inner not in skip
-            ]
+            if untrusted and not (strange or free):
+                strange = _is_marked(value, untrusted)
+            for inner, one in reversed(value.items()):
+                if inner not in skip and isinstance(one, HOLDERS):
+                    marked = strange or inner in untrusted
+                    waiting.append((value, inner, (*place, inner), marked, own or inner in FREE_KEYS))
         elif isinstance(value, list):
-            waiting += [
-                (value, at, (*place, _index(one, at)), strange, own)
-                for at, one in reversed(list(enumerate(value)))
-            ]
+            for at in range(len(value) - 1, -1, -1):
+                if isinstance(value[at], HOLDERS):
+                    waiting.append((value, at, (*place, _index(value[at], at)), strange, own))
+    return slots
 
 
 def copied(value: Any) -> Any:
@@ -157,8 +172,8 @@ def _fields(said: Said) -> Iterator[tuple[Said, str]]:
     """The fields of an answer, those of the response that an event carries as its own."""
     for key, value in said.items():
         if key == "response" and isinstance(value, dict):
-            yield from ((value, inner) for inner in value)
-        else:
+            yield from ((value, inner) for inner, one in value.items() if isinstance(one, HOLDERS))
+        elif isinstance(value, HOLDERS):
             yield said, key
 
 
@@ -172,12 +187,13 @@ def _is_vector(key: str, value: Any) -> bool:
 
 def _is_plain(key: Any, value: str) -> bool:
     if key in PLAIN_KEYS:
-        return PLAIN.fullmatch(value) is not None
+        return value in USUAL or PLAIN.fullmatch(value) is not None
     return key in DATA_KEYS and DATA.match(value) is not None
 
 
-def _marks(value: dict[str, Any]) -> Iterator[str]:
-    return (mark for mark in (value.get("role"), value.get("type")) if isinstance(mark, str))
+def _is_marked(value: dict[str, Any], untrusted: frozenset[str]) -> bool:
+    role, kind = value.get("role"), value.get("type")
+    return (isinstance(role, str) and role in untrusted) or (isinstance(kind, str) and kind in untrusted)
 
 
 def _index(one: Any, at: int) -> int:
@@ -211,8 +227,11 @@ def _refuse_tokens(value: Any, key: str) -> None:
 
 
 def _refuse_halves(slot: Slot) -> None:
+    text = slot.text
+    if text.isascii():
+        return
     try:
-        slot.text.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise BadField(
             f"'{slot.name}' holds half of a surrogate pair at character {error.start}.",

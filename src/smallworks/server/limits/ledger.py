@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 DAY = 24 * 60 * 60
 LEASE_SECONDS = 30.0
@@ -42,16 +42,14 @@ class Limits:
         return (self.tokens, self.at_once, self.monthly_tokens, self.monthly_micros) != (None,) * 4
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
+class Knock(NamedTuple):
     """One request."""
 
     account: str
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """The most that one answer may use."""
 
     account: str
@@ -61,8 +59,7 @@ class Hold:
     micros: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """The answer that held `id` has ended, and used this, more or less than it held.
 
     Nothing happens where nothing is held by that name.
@@ -76,16 +73,14 @@ class Settle:
     answers: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(NamedTuple):
     """The answer goes on, and so does its lease."""
 
     account: str
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """What an account without a budget has used."""
 
     account: str
@@ -97,16 +92,14 @@ class Note:
 Entry = Knock | Hold | Settle | Renew | Note
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """`requests` and `tokens` are what is left of the minute; None where it has no limit."""
 
     requests: float | None = None
     tokens: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """By which limit, how long to wait, and what of it is left."""
 
     which: Which
@@ -154,15 +147,16 @@ class Bucket:
 
     def refill(self, now: float) -> float:
         """The level at `now`. A clock that went back refills nothing."""
-        if now == self.at:
-            return self.level
-        self.level = min(self.size, self.level + max(0.0, now - self.at) * self.size / 60)
-        self.at = now
+        if now != self.at:
+            if now > self.at:
+                self.level = min(self.size, self.level + (now - self.at) * self.size / 60)
+            self.at = now
         return self.level
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; a larger amount than fits in may go when it is full."""
-        return max(0.0, (min(amount, self.size) - self.refill(now)) * 60 / self.size)
+        short = min(amount, self.size) - self.refill(now)
+        return short * 60 / self.size if short > 0 else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Negative amounts are given back."""
@@ -184,45 +178,44 @@ class Book:
     """Tokens and micro-dollars of this month."""
 
     def granted(self, limits: Limits) -> Granted:
-        return self._granted(*self._sized(limits))
-
-    def knock(self, limits: Limits) -> Outcome:
+        """What is left."""
         requests, tokens = self._sized(limits)
+        return Granted(
+            requests.refill(self.now) if requests is not None else None,
+            tokens.refill(self.now) if tokens is not None else None,
+        )
+
+    def knock(self, limits: Limits) -> Refused | None:
+        """None where it is granted, and counted."""
+        requests, _ = self._sized(limits)
         if requests is not None:
             if seconds := requests.wait(1, self.now):
                 return Refused("requests", seconds)
             requests.take(1, self.now)
-        return self._granted(requests, tokens)
+        return None
 
-    def hold(self, entry: Hold) -> Outcome:
-        """All of it or nothing."""
-        limits = entry.limits
-        requests, bucket = self._sized(limits)
+    def hold(self, limits: Limits, most_tokens: int, most_micros: int) -> Refused | None:
+        """None where all of it is granted, and held."""
+        _, bucket = self._sized(limits)
         if limits.at_once is not None and self.running >= limits.at_once:
             return Refused("at_once", 1.0)
-        if bucket is not None and (seconds := bucket.wait(entry.tokens, self.now)):
+        if bucket is not None and (seconds := bucket.wait(most_tokens, self.now)):
             return Refused("tokens", seconds)
         tokens, micros = self.spent[:2]
-        if (most := limits.monthly_tokens) is not None and tokens + entry.tokens > most:
+        if (most := limits.monthly_tokens) is not None and tokens + most_tokens > most:
             return Refused("monthly_tokens", until_next_month(self.now), max(0, most - tokens))
-        if (most := limits.monthly_micros) is not None and micros + entry.micros > most:
+        if (most := limits.monthly_micros) is not None and micros + most_micros > most:
             return Refused("monthly_micros", until_next_month(self.now), max(0, most - micros))
         if bucket is not None:
-            bucket.take(entry.tokens, self.now)
+            bucket.take(most_tokens, self.now)
         self.running += 1
-        return self._granted(requests, bucket)
+        return None
 
     def give_back(self, limits: Limits, tokens: int) -> None:
         """What was not used; less than nothing where more was used than held."""
         _, bucket = self._sized(limits)
         if bucket is not None and tokens:
             bucket.take(-tokens, self.now)
-
-    def _granted(self, requests: Bucket | None, tokens: Bucket | None) -> Granted:
-        return Granted(
-            requests.refill(self.now) if requests is not None else None,
-            tokens.refill(self.now) if tokens is not None else None,
-        )
 
     def _sized(self, limits: Limits) -> tuple[Bucket | None, Bucket | None]:
         requests = tokens = None

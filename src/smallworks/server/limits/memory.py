@@ -1,4 +1,4 @@
-"""Limits counted in this process, in microseconds: where those of a minute usually are, and an oracle."""
+"""A store of limits in memory, for one process: what every other store is held against in the tests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class MemoryLimits:
 
     def run(self, entries: Sequence[Entry]) -> list[Outcome]:
         with self._lock:
-            return [self._one(entry, self._clock()) for entry in entries]
+            now = self._clock()
+            return [self._one(entry, now) for entry in entries]
 
     def usage(self) -> list[Usage]:
         with self._lock:
@@ -70,7 +71,8 @@ class MemoryLimits:
             account = self._accounts[entry.account] = Account(Book(now))
         match entry:
             case Knock(limits=limits):
-                return self._book(account, now).knock(limits)
+                book = self._book(account, now)
+                return book.knock(limits) or book.granted(limits)
             case Hold():
                 return self._hold(account, entry, now)
             case Settle():
@@ -92,12 +94,13 @@ class MemoryLimits:
         return book
 
     def _hold(self, account: Account, entry: Hold, now: float) -> Outcome:
-        outcome = self._book(account, now).hold(entry)
-        if isinstance(outcome, Granted):
-            month, until = month_of(now), now + (self._lease or LEASE_SECONDS)
-            account.held[entry.id] = Held(month, entry.tokens, entry.micros, until)
-            _add(account, month, entry.tokens, entry.micros, 0)
-        return outcome
+        book = self._book(account, now)
+        if refused := book.hold(entry.limits, entry.tokens, entry.micros):
+            return refused
+        month, until = month_of(now), now + (self._lease or LEASE_SECONDS)
+        account.held[entry.id] = Held(month, entry.tokens, entry.micros, until)
+        _add(account, month, entry.tokens, entry.micros, 0)
+        return book.granted(entry.limits)
 
     def _settle(self, account: Account, entry: Settle, now: float) -> Outcome:
         held = account.held.pop(entry.id, None)

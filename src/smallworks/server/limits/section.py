@@ -1,4 +1,4 @@
-"""The [limits] and [prices] sections of serve.toml, and the limiter that they come to."""
+"""The [limits], [prices] and [flagships] sections of serve.toml, and the limiter that they come to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smallworks.server.limits.clerk import Clerk, Watch
 from smallworks.server.limits.ledger import Gone, Store
 from smallworks.server.limits.redis import PREFIX, RedisLimits
 from smallworks.server.limits.tables import Tables
-from smallworks.server.prices import MOST, Price
+from smallworks.server.prices import MOST, Flagship, Price
 from smallworks.server.section import EnvName, Section
 
 EXAMPLES = ["redis://10.0.0.5:6379/0", "postgresql://sw@10.0.0.5/sw", "sqlite:///var/lib/sw/limits.sqlite"]
@@ -75,6 +75,19 @@ class PriceSection(Section):
     @property
     def price(self) -> Price:
         return Price.of(self.input, self.output)
+
+
+class FlagshipSection(PriceSection):
+    """Dollars per million tokens of the model that a bundle replaces.
+
+    `per_1000` is dollars for a thousand answers, for bundles that count no tokens.
+    """
+
+    per_1000: float = Field(default=0.0, ge=0, le=MOST)
+
+    @property
+    def flagship(self) -> Flagship:
+        return Flagship(self.price, round(1000 * self.per_1000))
 
 
 def open_store(address: str, *, patience: float = 1.0, prefix: str = PREFIX) -> Store:

@@ -117,13 +117,15 @@ class Batch:
     def decide(self, entry: Entry) -> Outcome:
         match entry:
             case Knock():
-                return self.books[entry.account].knock(entry.limits)
+                book = self.books[entry.account]
+                return book.knock(entry.limits) or book.granted(entry.limits)
             case Hold():
-                outcome = self.books[entry.account].hold(entry)
-                if isinstance(outcome, Granted):
-                    self.held.append(entry)
-                    self._buy(entry.account, self.month, entry.tokens, entry.micros, 0)
-                return outcome
+                book = self.books[entry.account]
+                if refused := book.hold(entry.limits, entry.tokens, entry.micros):
+                    return refused
+                self.held.append(entry)
+                self._buy(entry.account, self.month, entry.tokens, entry.micros, 0)
+                return book.granted(entry.limits)
             case Settle():
                 return self._settle(entry)
             case Note():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from starlette.requests import Request
 
+from smallworks.server import wire
 from smallworks.server.hosts import Form, Said
 from smallworks.server.upstream import balance
 from smallworks.server.upstream import said as words
@@ -15,8 +14,6 @@ from smallworks.server.upstream.settings import Upstream
 from smallworks.server.usage import asking_none, wants_usage, with_usage
 from smallworks.server.visit import Visit
 from smallworks.types import Answer
-
-ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Call:
@@ -40,14 +37,13 @@ class Call:
 
     def request(self, backend: Backend) -> bytes:
         rest = self._encoded if backend.counts or self.wanted else self._encode(counted=False)
-        model = ENCODER.encode(backend.model or self.name).encode()
-        return backend.request(self.path, b'{"model":%b,%b' % (model, rest), self.visit.id)
+        model = wire.write(backend.model or self.name)
+        return backend.request(self.path, b'{"model":%b%b' % (model, rest), self.visit.id)
 
     def used(self, counts: tuple[int, int] | None, written: int) -> Answer:
         return words.used(counts, sent=self.size, came=written, ms=1000 * self.visit.taken())
 
     def _encode(self, *, counted: bool) -> bytes:
-        """The fields behind the model's name, in ASCII: half of a surrogate pair has no other bytes."""
+        """What stands behind the model's name, to the end."""
         rest = with_usage(self._rest) if counted else self._rest
-        encoded = ENCODER.encode(rest).encode("ascii")
-        return encoded[1:]
+        return b"," + wire.write(rest)[1:] if rest else b"}"

@@ -36,7 +36,7 @@ class Incoming:
             if DONE in blocks:
                 self._ended = True
                 blocks = blocks[: blocks.index(DONE)]
-            if events := [words.parsed(block) for block in blocks]:
+            if events := [words.event(block) for block in blocks]:
                 return events
         return []
 
@@ -89,13 +89,10 @@ class Relayed:
         self._end(abandoned=True)
 
     def _shown(self, event: Said) -> Said | None:
-        self._counts = words.usage(event) or self._counts
+        if "usage" in event or "response" in event:
+            self._counts = words.usage(event) or self._counts
         self._written += words.written(event)
-        if "model" in event:
-            event["model"] = self._name
-        within = event.get("response")  # of /responses
-        if isinstance(within, dict) and "model" in within:
-            within["model"] = self._name
+        event = words.named(event, self._name)
         return event if self._usage else without_usage(event)
 
     def _end(self, *, failed: Failed | None = None, abandoned: bool = False) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
+from smallworks.server.histogram import Histogram
 from smallworks.server.meters import SECONDS, Meters
 from smallworks.server.upstream.failed import Cause
 

@@ -89,16 +89,15 @@ class Relay:
                 ticket.begin()
                 until.began = True
                 answer = await self._tried(call, self._whole)
-            ticket.answered(call.used(words.usage(answer), words.written(answer)))
+            counts = words.usage(answer)
+            ticket.answered(call.used(counts, 0 if counts else words.written(answer)))
         except asyncio.CancelledError as cancelled:
             _pay_prompt(call, ticket)
             raise until.reason(cancelled) from None
         finally:
             until.close()
             ticket.close()
-        if "model" in answer:
-            answer["model"] = name
-        return answer
+        return words.named(answer, name)
 
     async def stream(self, request: Request, form: Form, name: str, said: Said) -> Events:
         call = self._call(request, form, name, said)

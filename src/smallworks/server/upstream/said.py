@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
+from smallworks.server import wire
 from smallworks.server.hosts import Said
+from smallworks.server.reply import Encoded
 from smallworks.server.upstream.failed import Failed
 from smallworks.types import Answer
 
 COUNTING = frozenset({"/chat/completions", "/completions"})
 """Paths whose streams tell their usage only when asked."""
 LIMITS = ("max_completion_tokens", "max_tokens")
+ANSWERS = ("n", "best_of")
+"""Fields that say how many there are to be."""
 OWN_LIMITS = {"/responses": ("max_output_tokens",)}
 """Fields that bound an answer, where they are others; a server passes over those that it does not know."""
 SILENT = "/embeddings"
@@ -34,14 +39,17 @@ def most_tokens(path: str, said: Said, size: int, usual: int) -> int:
     """Tokens that a request of `size` bytes may take at most; `usual` for an answer without a limit."""
     if path == SILENT:
         return size
-    named = _whole(said, OWN_LIMITS.get(path, LIMITS)) or [usual]
-    answers = max([1, *_whole(said, ("n", "best_of"))])
-    return min(MOST, size - _no_texts(said) + max([1, *named]) * answers)
+    answer = _largest(said, OWN_LIMITS.get(path, LIMITS), usual)
+    return min(MOST, size - _no_texts(said) + answer * _largest(said, ANSWERS, 1))
 
 
-def _whole(said: Said, names: tuple[str, ...]) -> list[int]:
-    """Those of the fields that are whole numbers."""
-    return [value for name in names if type(value := said.get(name)) is int]
+def _largest(said: Said, names: tuple[str, ...], usual: int) -> int:
+    """Of the fields that are whole numbers, at least 1; `usual` where none is."""
+    largest = None
+    for name in names:
+        if type(value := said.get(name)) is int:
+            largest = max(value, largest or 1, 1)
+    return usual if largest is None else largest
 
 
 def usage(said: Said) -> tuple[int, int] | None:
@@ -63,7 +71,10 @@ def written(said: Said) -> int:
     """Characters of all text of an answer or an event: said, thought, or given to a tool."""
     choices = said.get("choices")
     if isinstance(choices, list):
-        return sum(_length(choice) for choice in choices if isinstance(choice, dict))
+        length = 0
+        for choice in choices:
+            length += _length(choice) if isinstance(choice, dict) else 0
+        return length
     delta = said.get("delta")  # of an event of /responses
     return len(delta) if isinstance(delta, str) else 0
 
@@ -72,13 +83,29 @@ def _length(choice: Said) -> int:
     said = choice.get("delta") or choice.get("message") or choice
     if not isinstance(said, dict):
         return 0
-    length = sum(len(text) for name, text in said.items() if name in WRITTEN and isinstance(text, str))
-    calls = said.get("tool_calls")
-    for call in [*(calls if isinstance(calls, list) else ()), {"function": said.get("function_call")}]:
-        function = call.get("function") if isinstance(call, dict) else None
-        arguments = function.get("arguments") if isinstance(function, dict) else None
-        length += len(arguments) if isinstance(arguments, str) else 0
+    length = 0
+    for name, value in said.items():
+        if isinstance(value, str):
+            length += len(value) if name in WRITTEN else 0
+        elif name == "tool_calls" and isinstance(value, list):
+            for call in value:
+                length += _arguments(call.get("function")) if isinstance(call, dict) else 0
+        elif name == "function_call":
+            length += _arguments(value)
     return length
+
+
+def _arguments(function: Any) -> int:
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    return len(arguments) if isinstance(arguments, str) else 0
+
+
+def named(said: Said, name: str) -> Said:
+    """An answer or an event under the name that was asked for; as it came where that is its own."""
+    within = said.get("response")  # of an event of /responses
+    if isinstance(within, dict) and within.get("model", name) != name:
+        said = {**said, "response": {**within, "model": name}}
+    return said if said.get("model", name) == name else {**said, "model": name}
 
 
 def used(counts: tuple[int, int] | None, *, sent: int, came: int, ms: float) -> Answer:
@@ -87,17 +114,23 @@ def used(counts: tuple[int, int] | None, *, sent: int, came: int, ms: float) -> 
     return Answer(text="", tokens_in=tokens_in, tokens_out=tokens_out, ms=ms)
 
 
-def parsed(body: bytes) -> Said:
-    """A JSON object. Raises Failed for anything else, and for an error that came with a good status."""
+def parsed(body: bytes) -> Encoded:
+    """A JSON object, with its bytes. Raises Failed for all else, and for an error with a good status."""
     try:
-        said = json.loads(body.decode())  # which is quicker than letting json find the encoding
+        said = wire.read(body)
     except (ValueError, RecursionError):
         raise Failed("garbage") from None
     if not isinstance(said, dict):
         raise Failed("garbage")
     if said.get("error"):
         raise Failed("status")
-    return said
+    return Encoded(said, body)
+
+
+def event(block: bytes) -> Said:
+    """As `parsed`; what is no single line of ASCII, as streams are written here, without its bytes."""
+    said = parsed(block)
+    return said if block.isascii() and b"\n" not in block else dict(said)
 
 
 def check_status(status: int, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
@@ -125,7 +158,9 @@ def _no_texts(said: Said) -> int:
     found = 0
     for message in messages if isinstance(messages, list) else ():
         parts = message.get("content") if isinstance(message, dict) else None
-        for part in parts if isinstance(parts, list) else ():
+        if not isinstance(parts, list):
+            continue
+        for part in parts:
             if isinstance(part, dict) and any(kind in str(part.get("type")) for kind in MEDIA):
                 found += max(0, len(json.dumps(part)) - PART)
     return found

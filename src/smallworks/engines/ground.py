@@ -12,16 +12,17 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Event
 
 from smallworks import rag
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import RequestError, UserError
-from smallworks.evaluate.parse import fold
-from smallworks.evaluate.support import QUESTIONS, by_sentence, supported
 from smallworks.rag import confidence
 from smallworks.rag.context import Shown, context, shown
-from smallworks.rag.search import Hit, K
+from smallworks.rag.search import By, Hit, K
+from smallworks.text.folding import fold
 from smallworks.text.sentences import sentences as passage_sentences
+from smallworks.text.support import QUESTIONS, by_sentence, supported
 from smallworks.types import REFUSAL, PromptSpec, Sampling
 
 INSTRUCTION = "Answer the question from the context."
@@ -47,7 +48,7 @@ class Sentence:
 class Grounded:
     """`confidence` is the probability that the passages hold the answer; `declined` says why there is none.
 
-    `shown` are the passages that were read, in the order of their numbers.
+    `hits` are the passages that were found, `shown` those of them that were read, the best first.
     """
 
     question: str
@@ -72,19 +73,26 @@ def ground(
     k: int = K,
     where: Mapping[str, str] | None = None,
     threshold: float | None = None,
+    by: By = "both",
+    refusal: str = REFUSAL,
+    sampling: Sampling | None = None,
+    cancel: Event | None = None,
 ) -> Grounded:
-    """One question. `threshold` stands in for the index's own; 0 lets everything pass that has support."""
+    """One question. `threshold` stands in for the index's own; 0 lets everything pass that has support.
+
+    `sampling` stands in for the model's own.
+    """
     start = time.perf_counter()
     if not question.strip():
         raise UserError("The question '' is empty.", fix="Ask something.")
-    hits = index.search(question, k, where=where)
+    hits = index.search(question, k, where=where, by=by)
     curve = confidence.curve_of(index)
     sure = curve.probability(confidence.signals(index, question, hits)) if hits else 0.0
     least = curve.threshold if threshold is None else threshold
     parts = shown([hit.passage for hit in hits])
     found = Grounded(
         question=question,
-        answer=REFUSAL,
+        answer=refusal,
         confidence=sure,
         threshold=least,
         sentences=(),
@@ -97,7 +105,7 @@ def ground(
     elif model is None:
         said = _best_passage(index, found)
     else:
-        said = _answered(index, found, model)
+        said = _answered(index, found, model, sampling, cancel)
     return replace(said, ms=1000 * (time.perf_counter() - start))
 
 
@@ -105,18 +113,21 @@ def _best_passage(index: rag.Index, found: Grounded) -> Grounded:
     """The first passage as it stands, and the sentence of it that tells most; orders in it bind nobody."""
     text = found.shown[0].passage.text
     best = Sentence(text=confidence.telling(index, found.question, text), support=1.0, cites=(1,))
-    return replace(found, answer=text, sentences=(best,), shown=found.shown[:1], hits=found.hits[:1])
+    return replace(found, answer=text, sentences=(best,), shown=found.shown[:1])
 
 
-def _answered(index: rag.Index, found: Grounded, model: Predictor) -> Grounded:
+def _answered(
+    index: rag.Index, found: Grounded, model: Predictor, sampling: Sampling | None, cancel: Event | None
+) -> Grounded:
+    """What the model says; `found` carries the refusal as its answer."""
     asked = as_answering(model)
     parts, inputs = fitting(asked, found.question, found.shown)
-    said = asked.answer(inputs)
+    said = asked.answer(inputs, sampling, cancel=cancel)
     text = _MARK.sub("", said.text).strip()
     sentences = tuple(_sentence(one, share, parts) for one, share in by_sentence(text, _texts(parts)))
     whole = supported(text, _texts(parts))
     declined = ""
-    if not text or fold(text) == fold(REFUSAL):
+    if not text or fold(text) in (fold(REFUSAL), fold(found.answer)):
         declined = "the model says that the passages do not tell"
     elif whole is None or whole < SUPPORTED:
         declined = f"what the model said does not stand in the passages: {text[:200]!r}"
@@ -124,10 +135,9 @@ def _answered(index: rag.Index, found: Grounded, model: Predictor) -> Grounded:
         declined = f"what the model said stands in no sentence on the question: {text[:200]!r}"
     return replace(
         found,
-        answer=REFUSAL if declined else text,
+        answer=found.answer if declined else text,
         sentences=() if declined else sentences,
         shown=tuple(parts),
-        hits=found.hits[: len(parts)],
         declined=declined,
         tokens_in=said.tokens_in,
         tokens_out=said.tokens_out,
@@ -178,7 +188,12 @@ def _inputs(model: Predictor, question: str, text: str) -> Mapping[str, str] | s
             f"The bundle '{model.manifest.task}' takes {', '.join(names)}: none is told to be the question.",
             fix="Name its inputs 'context' and 'question'.",
         )
-    return f"Context: {text}\n\nQuestion: {question}"
+    return posed(question, text)
+
+
+def posed(question: str, context: str) -> str:
+    """A question with what it is to be answered from, as the starter was taught to read it."""
+    return f"Context: {context}\n\nQuestion: {question}"
 
 
 def _bears(index: rag.Index, question: str, said: str, parts: Sequence[Shown]) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from smallworks.evaluate.metrics import summarise
 from smallworks.evaluate.run import run
-from smallworks.evaluate.support import FUNCTION_WORDS, context_of, supported
+from smallworks.text.support import FUNCTION_WORDS, context_of, supported
 from smallworks.types import REFUSAL, Answer, Example, ExampleId
 
 CONTEXT = "The Pro plan costs $1,200 a year, or 2.50 per user. It opened on 3 May 2019."

@@ -10,12 +10,12 @@ import pytest
 
 from smallworks import rag
 from smallworks.bundle.manifest import Manifest
+from smallworks.engines.ground import ground
 from smallworks.engines.http import Http
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import UserError
 from smallworks.prompt import Renderer
 from smallworks.recipes.converse import open_model
-from smallworks.recipes.ground import ground
 from smallworks.types import REFUSAL, Choices, PromptSpec
 
 PLANS = "# Plans\n\n## Pier\n\nPier costs nine dollars a month. It includes five webhooks.\n"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from statistics import fmean
 
-from smallworks.evaluate.parse import fold
+from smallworks.text.folding import fold
 
 QUESTIONS = ("question", "query")
 """Inputs that ask, and so support nothing."""

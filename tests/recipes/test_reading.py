@@ -1,0 +1,196 @@
+"""A task with documents: found, measured, frozen with its index; a reader travels inside."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smallworks import files, rag, taskfile
+from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
+from smallworks.engines.opening import open_bundle as open_predictor
+from smallworks.engines.retriever import Retriever
+from smallworks.errors import TaskError, UserError
+from smallworks.recipes import finding, reading
+from smallworks.recipes.build import Options, build, finished, prepare, survey
+from smallworks.recipes.documents import retriever_of
+from smallworks.recipes.examine import verify
+from smallworks.seams import silent
+from smallworks.types import REFUSAL, PromptSpec, Table, Task
+
+TOML = """
+[task]
+name = "help"
+kind = "answer"
+instruction = "Answer the question from the context."
+[data]
+train = "train.jsonl"
+validation = "validation.jsonl"
+test = "test.jsonl"
+documents = "docs"
+document = "document"
+"""
+THINGS = ("anchor", "buoy", "crane", "dinghy", "engine", "ferry", "gangway", "hawser", "island", "jetty")
+COLOURS = ("amber", "blue", "crimson", "dun", "ecru", "fawn", "green", "hazel", "ivory", "jade")
+
+
+def write(folder: Path) -> Task:
+    (folder / "docs").mkdir(parents=True)
+    for thing, colour in zip(THINGS, COLOURS, strict=True):
+        text = (
+            f"# The {thing}\n\nThe {thing} is painted {colour}. It is looked after by the harbour office.\n"
+        )
+        (folder / "docs" / f"{thing}.md").write_text(text, encoding="utf-8")
+    rows = [
+        {"question": f"How is the {t} painted?", "answer": c, "document": f"{t}.md"}
+        for t, c in zip(THINGS, COLOURS, strict=True)
+    ]
+    none = [{"question": f"Who bought {x}?", "answer": REFUSAL} for x in ("the moon", "a zebra", "Mars")]
+    for part, some in (("train", rows[:4]), ("validation", rows[4:7]), ("test", rows[7:])):
+        kept = [*some, {**none.pop(), "document": ""}]
+        (folder / f"{part}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8"
+        )
+    (folder / "task.toml").write_text(TOML, encoding="utf-8")
+    return taskfile.load_task(folder)
+
+
+ONLY = Options(only=("retrieval",))
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return write(tmp_path_factory.mktemp("help"))
+
+
+@pytest.fixture(scope="module")
+def table(task: Task) -> Table:
+    return build(task, ONLY)
+
+
+def test_the_row_has_the_metrics_of_finding_of_answering_and_of_refusing(table: Table) -> None:
+    (row,) = table.rows
+    assert (row.name, row.engine, row.failed) == ("retrieval", "retrieval", False)
+    values = {name: estimate.value for name, estimate in row.metrics.items()}
+    assert values["recall@k"] == values["mrr@k"] == values["ndcg@k"] == 1.0
+    assert (values["abstained"], values["abstained_wrongly"], values["supported"]) == (1.0, 0.0, 1.0)
+    assert 0 < values["answered_f1"] < 1 and row.metrics["recall@k"].n == 3
+    assert row.parity and row.parity.holds
+    assert any("chosen among 8" in note and "3 validation questions" in note for note in row.notes)
+
+
+def test_the_report_shows_answers_and_every_setting_of_the_search(table: Table) -> None:
+    assert table.report is not None
+    page = table.report.read_text(encoding="utf-8")
+    assert "<h2>Answers</h2>" in page and "3 / 0" in page and "0 / 1" in page
+    assert "How passages are found" in page and page.count(" characters, by words</th>") == 8
+
+
+def test_the_bundle_answers_from_its_own_index(table: Table, task: Task) -> None:
+    assert table.chosen is not None
+    bundle, parity = verify(table.chosen)
+    assert parity and parity.holds and bundle.manifest.retrieval is not None
+    assert (bundle.manifest.retrieval.by, bundle.manifest.retrieval.refusal) == ("words", REFUSAL)
+    with open_predictor(bundle) as predictor:
+        said = predictor.answer("How is the crane painted?")
+        assert said.text == "The crane is painted crimson."
+        assert said.sources and [s.document for s in said.sources if s.cited] == ["crane.md"]
+    assert open_bundle(table.chosen).id == bundle.id  # answering left nothing behind
+
+
+def test_a_document_that_changes_is_another_build(table: Table, task: Task, tmp_path: Path) -> None:
+    assert finished(task, ONLY) is not None
+    other = write(tmp_path / "other")
+    before = survey(other, ONLY).key
+    (other.folder / "docs" / "anchor.md").write_text("# The anchor\n\nIt is gone.\n", encoding="utf-8")
+    assert survey(other, ONLY).key != before
+
+
+def _fake_reader(shop: Any, name: str) -> Bundle:
+    """A bundle that echoes its prompt, in place of a language model."""
+    draft = shop.steps.folder / "fake"
+    files.write_text(draft / "note.txt", shop.splits.train[0].text)
+    spec = PromptSpec(style="chat", kind="answer", instruction=shop.task.instruction)
+    manifest = Manifest(task="help", kind="answer", candidate=name, engine="fake", prompt=spec)
+    return freeze(draft, manifest, into=shop.bundles)
+
+
+def test_a_reader_learns_from_passages_and_travels_in_the_bundle(task: Task, tmp_path: Path) -> None:
+    options = Options(only=("retrieval",), out=tmp_path)
+    shop, _ = prepare(task, options, survey(task, options), silent)
+    seen: list[Any] = []
+
+    def make(readers: Any, name: str) -> Bundle:
+        seen.append(readers)
+        return _fake_reader(readers, name)
+
+    bundle = reading.make_reading(shop, "lm-zero", make)
+    (readers,) = seen
+    row = readers.splits.train[0]
+    assert row.text.startswith("Context: [1] The ") and "\n\nQuestion: " in row.text and row.output in COLOURS
+    assert readers.splits.fingerprint != shop.splits.fingerprint and readers.bundles != shop.bundles
+    assert bundle.manifest.candidate == "lm-zero+retrieval"
+    assert [(stage.name, stage.path) for stage in bundle.manifest.stages] == [("lm-zero", "reader")]
+    with retriever_of(bundle.path) as model:
+        assert isinstance(model, Retriever) and model.reader is not None
+        assert "painted crimson" in model.ask("How is the crane painted?").shown[0].text
+
+
+class Hashed:
+    """Words as places of a vector: near is what shares words. Stands in for an embedding model."""
+
+    dimension = 64
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        rows = np.zeros((len(texts), self.dimension), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()):
+                row[sum(word.encode()) % self.dimension] += 1
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+
+
+def test_with_an_embedder_words_vectors_and_both_are_tried(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(only=("retrieval",), out=tmp_path)
+    shop, _ = prepare(task, options, survey(task, options), silent)
+    monkeypatch.setattr(finding, "converted_embedder", lambda folder, progress: ("hashed", tmp_path / "enc"))
+    monkeypatch.setattr(finding, "encoder_of", lambda folder: Hashed() if folder else None)
+    monkeypatch.setattr(finding, "pick", lambda tried: next(one for one in tried if one.by == "vectors"))
+    found = finding.find(replace(shop, embedder=tmp_path))
+    assert {one.by for one in found.settings} == {"words", "vectors", "both"} and len(found.settings) == 24
+    assert (found.chosen.by, found.encoder) == ("vectors", tmp_path / "enc")
+    with rag.Index(found.index, Hashed(), frozen=True) as index:
+        hits = index.search("How is the crane painted?", 1, by="vectors")
+        assert hits[0].cosine is not None and index.store.fact("curve")["vectors"] is True
+
+
+def test_a_bundle_without_documents_is_refused_with_what_to_do(small_table: Table) -> None:
+    row = next(row for row in small_table.rows if row.bundle)
+    assert row.bundle is not None
+    with pytest.raises(UserError, match="no documents") as error, retriever_of(row.bundle):
+        pass
+    assert "--model" in (error.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('documents = "docs"', 'documents = "nowhere"', "no folder"),
+        ('documents = "docs"\n', "", "no documents"),
+        ('kind = "answer"', 'kind = "generate"', "no meaning"),
+    ],
+)
+def test_a_task_file_that_cannot_be_meant(task: Task, tmp_path: Path, old: str, new: str, said: str) -> None:
+    for file in task.folder.glob("*.jsonl"):
+        files.link_or_copy(file, tmp_path / file.name)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "task.toml").write_text(TOML.replace(old, new), encoding="utf-8")
+    with pytest.raises(TaskError, match=said):
+        taskfile.load_task(tmp_path)
