@@ -18,6 +18,7 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -189,7 +190,8 @@ def _schemathesis(url: str, say: Say) -> str:
         str(SCHEMATHESIS_SECONDS),
         "--no-color",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:  # it keeps a folder where it runs
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
     say(done.stdout[-1500:])
     return "" if done.returncode == 0 else done.stdout[-6000:] + done.stderr[-2000:]
 
