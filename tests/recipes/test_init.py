@@ -38,8 +38,9 @@ def test_every_key_is_shown_and_true_when_uncommented(tmp_path: Path, kind: Kind
     shown = [line.removeprefix("# ") for line in lines if " = " in line or line.lstrip("# ").startswith("[")]
     sections = tomllib.loads("\n".join(shown))
     scope = {"out_of_scope", "in_scope_loss"}
-    own = {"classify": {"labels", *scope}, "extract": {"schema"}, "answer": {"refusal"}}
-    special = {"labels", "schema", "refusal", *scope} - own.get(kind, set())
+    answers = {"refusal", "documents", "document"}
+    own = {"classify": {"labels", *scope}, "extract": {"schema"}, "answer": answers}
+    special = {"labels", "schema", *scope, *answers} - own.get(kind, set())
     assert sections.keys() == SECTIONS.keys()
     for name, keys in SECTIONS.items():
         assert sections[name].keys() == keys.keys() - special, name

@@ -82,7 +82,7 @@ def test_rows_are_written_once_and_whole(shop: Workshop) -> None:
     before = path.stat().st_mtime_ns
     assert shop.write_rows("train", shop.splits.train) == path and path.stat().st_mtime_ns == before
     rows = list(files.read_jsonl(path))
-    third = {"id": "r3", "inputs": {"text": "é 3"}, "output": "a", "row": 3, "group": ""}
+    third = {"id": "r3", "inputs": {"text": "é 3"}, "output": "a", "row": 3, "group": "", "documents": []}
     assert len(rows) == 50 and rows[3] == third
 
 

@@ -83,7 +83,7 @@ train = "data/train.jsonl"
 # id = "id"  # made of the row's content when left out
 # tags = "tags"
 # group = "customer"  # rows of one customer stay in one part, and count together
-{outside}
+{own}
 [targets]
 metric = "{metric}"  # {metrics}
 at_least = {at_least:.2f}  # a share from 0 to 1; without it, the best candidate is chosen
@@ -110,8 +110,12 @@ at_least = {at_least:.2f}  # a share from 0 to 1; without it, the best candidate
 OUTSIDE = (
     '# out_of_scope = "none"  # what rows have that belong to no label: they are handed over, not learnt\n'
 )
+DOCUMENTS = """\
+# documents = "articles"  # a folder that the answers are found in, where rows carry no context
+# document = "article"  # the column with the document that answers: its path below `documents`
+"""
 LOSS = "# in_scope_loss = 0.05  # the share of the rows in scope that may be handed over with them\n"
-"""Keys that labels alone have."""
+"""Keys that one kind alone has."""
 
 DATA_README = """\
 # Rows
@@ -168,7 +172,7 @@ def _task_file(folder: Path, kind: Kind, start: Start) -> str:
         metric=METRICS[kind][0],
         metrics=", ".join(METRICS[kind]),
         at_least=start.at_least,
-        outside=OUTSIDE if kind == "classify" else "",
+        own={"classify": OUTSIDE, "answer": DOCUMENTS}.get(kind, ""),
         loss=LOSS if kind == "classify" else "",
     )
 
