@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -86,6 +89,19 @@ def test_large_files_with_the_same_bytes_lie_on_the_disk_once(
     other.unlink()
     weights.shared(two)
     assert [path.name for path in (tmp_path / "home" / "bases").iterdir()] == [f"{files.hash_file(two)}.gguf"]
+
+
+def test_a_file_on_another_disk_than_the_cache_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "SHARED_FROM", 0)
+    monkeypatch.setenv("SMALLWORKS_HOME", str(tmp_path / "home"))
+    (tmp_path / "disk").mkdir()
+    one, two = tmp_path / "one.gguf", tmp_path / "disk" / "two.gguf"
+    one.write_bytes(b"base")
+    two.write_bytes(b"base")
+    weights.shared(one)
+    monkeypatch.setattr(os, "link", Mock(side_effect=OSError(errno.EXDEV, "another disk")))
+    assert weights.shared(two).read_bytes() == b"base"
+    assert list(two.parent.iterdir()) == [two]
 
 
 def test_a_form_that_was_frozen_before_is_not_made_again(

@@ -88,6 +88,9 @@ def test_a_task_tells_its_bundles_what_they_replace() -> None:
     assert replaced(lineage) == Flagship(Price.of(2.5, 10))
     assert replaced({**lineage, "flagship_per_1000": 0.7}) == Flagship(Price.of(2.5, 10), 700)
     assert replaced({}) is None and listed(lineage) is FREE
+    unpriced = {**lineage, "flagship_input_price": 0.0, "flagship_output_price": 0.0}
+    assert replaced(unpriced) is None, "[flagships.default] knows better"
+    assert replaced({**unpriced, "flagship_per_1000": 0.7}) == Flagship(FREE, 700)
 
 
 def test_the_flagship_of_a_bundle_is_that_of_its_name_before_its_own_and_the_usual_one() -> None:

@@ -95,10 +95,10 @@ class LlamaCpp:
 
         def take(event: Mapping[str, Any]) -> bool:
             answer.take(event)
-            return answer.done or (cancel is not None and cancel.is_set())
+            return answer.done or _is_set(cancel)
 
-        if request["n_predict"] > 0 and not _is_set(cancel):
-            self._server.stream(request, self._scales, take)
+        if request["n_predict"] > 0:
+            self._server.stream(request, self._scales, take, lambda: _is_set(cancel))
         cancelled = _is_set(cancel) or self._server.closing.is_set()
         return _held(answer.completion(cancelled=cancelled), sampling)
 
@@ -181,10 +181,13 @@ class LlamaCpp:
     ) -> Iterator[Chunk]:
         stopped, queue = Event(), SimpleQueue[Any]()
 
+        def gone() -> bool:
+            return stopped.is_set() or cancel.is_set()
+
         def work() -> None:
             try:
-                if request["n_predict"] > 0 and not cancel.is_set():
-                    self._server.stream(request, self._scales, take)
+                if request["n_predict"] > 0:
+                    self._server.stream(request, self._scales, take, gone)
                 queue.put(None)
             except BaseException as error:  # raised again in the reader's thread
                 queue.put(error)
@@ -192,7 +195,7 @@ class LlamaCpp:
         def take(event: Mapping[str, Any]) -> bool:
             if text := answer.take(event):
                 queue.put(Chunk(text=text, tokens=answer.told()))
-            return answer.done or stopped.is_set() or cancel.is_set()
+            return answer.done or gone()
 
         Thread(target=work, name="llamacpp-stream", daemon=True).start()
         try:

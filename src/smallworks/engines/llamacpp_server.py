@@ -64,8 +64,17 @@ class Server:
             reply = inner.handle_completions({**request, "lora": _lora(scales)})
         return _checked(reply)
 
-    def stream(self, request: Mapping[str, Any], scales: Sequence[float], callback: Callback) -> None:
-        """Hand each event of the answer to `callback`, in this thread, until it returns true."""
+    def stream(
+        self,
+        request: Mapping[str, Any],
+        scales: Sequence[float],
+        callback: Callback,
+        given_up: Callable[[], bool] | None = None,
+    ) -> None:
+        """Hand each event of the answer to `callback`, in this thread, until it returns true.
+
+        One who has given up before its adapter's turn comes is told nothing, and no prompt is read.
+        """
         failures: list[BaseException] = []
 
         def guarded(event: Mapping[str, Any]) -> bool:
@@ -76,8 +85,11 @@ class Server:
                 failures.append(error)
                 return True
 
-        with self._turns.turn(scales), self._using() as inner:
-            inner.handle_completions({**request, "stream": True, "lora": _lora(scales)}, guarded)
+        with self._turns.turn(scales, given_up) as begun:
+            if not begun:
+                return
+            with self._using() as inner:
+                inner.handle_completions({**request, "stream": True, "lora": _lora(scales)}, guarded)
         if failures:
             raise failures[0]
 

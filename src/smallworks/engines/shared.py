@@ -30,10 +30,16 @@ def base_hash(manifest: Manifest) -> str | None:
 
 
 class SharedBase:
-    """`adapters` maps the files of all bundles' adapters to their SHA-256. Safe to share between threads."""
+    """`adapters` maps the files of all bundles' adapters to their SHA-256. Safe to share between threads.
+
+    One that is not as frozen when the base is loaded is left out, and its bundle alone is refused until the
+    base is loaded again.
+    """
 
     def __init__(self, adapters: Mapping[Path, str]) -> None:
         self._adapters = adapters
+        self._sound: tuple[Path, ...] = ()
+        """Those that the loaded base has, in its order."""
         self._model: LlamaCpp | None = None
         self._holders: set[object] = set()
         self._lock = Lock()
@@ -41,24 +47,22 @@ class SharedBase:
     def take(self, bundle: Bundle) -> LlamaCpp:
         """The base with this bundle's adapter alone; close it. Raises BundleError, ModelError."""
         own = bundle.file(bundle.manifest.adapter) if bundle.manifest.adapter else None
-        scales = [float(path == own) for path in self._adapters]
-        assert own is None or any(scales), "its adapter was named from the start"
         with self._lock:
             if self._model is None:
-                self._model = self._load(gguf_of(bundle))
+                self._sound = tuple(path for path, sha256 in self._adapters.items() if _is(path, sha256))
+            if own is not None and own not in self._sound:
+                raise BundleError(
+                    f"The adapter '{own}' was not what was frozen when its base was loaded.",
+                    fix="Copy its bundle again from where it was built, then start again.",
+                )
+            if self._model is None:
+                path = gguf_of(bundle)
+                loras = [(adapter, 0.0) for adapter in self._sound]
+                self._model = LlamaCpp(path, threads=threads_for(path), loras=loras)
             holder = object()
             self._holders.add(holder)
+            scales = [float(path == own) for path in self._sound]
             return self._model.with_scales(*scales, end=partial(self._give_back, holder))
-
-    def _load(self, path: Path) -> LlamaCpp:
-        for adapter, expected in self._adapters.items():
-            if files.hash_file(adapter) != expected:
-                raise BundleError(
-                    f"The adapter '{adapter}' is not what was frozen.",
-                    fix="Copy its bundle again from where it was built.",
-                )
-        loras = [(adapter, 0.0) for adapter in self._adapters]
-        return LlamaCpp(path, threads=threads_for(path), loras=loras)
 
     def _give_back(self, holder: object) -> None:
         with self._lock:
@@ -66,3 +70,11 @@ class SharedBase:
             if not self._holders and self._model:
                 model, self._model = self._model, None
                 model.close()
+
+
+def _is(path: Path, sha256: str) -> bool:
+    """Whether the file is there, as it was frozen."""
+    try:
+        return files.hash_file(path) == sha256
+    except OSError:
+        return False

@@ -118,7 +118,8 @@ def shared(path: Path) -> Path:
     """A large file, so that those with the same bytes lie on this disk once.
 
     By way of hard links in a folder of the cache, each under its own hash; those that no bundle
-    has any more are deleted. Where the disk knows no hard links, `path` stays as it is.
+    has any more are deleted. Where the disk knows no hard links, or the cache lies on another one, `path`
+    stays as it is.
     """
     pool = settings.load().home / "bases"
     if path.stat().st_size < files.SHARED_FROM:
@@ -132,12 +133,21 @@ def shared(path: Path) -> Path:
                 old.unlink()
         if there.is_file() and files.hash_file(there) != digest:
             there.unlink()
-        if there.is_file():
-            path.unlink()
-            os.link(there, path)
-        else:
+        if not there.is_file():
             os.link(path, there)
+        elif not there.samefile(path):
+            _linked(there, path)
     return path
+
+
+def _linked(source: Path, target: Path) -> None:
+    """`target`, which is there, becomes `source`. Raises OSError, with `target` as it was."""
+    beside = target.with_name(f".{target.name}-{os.getpid()}")
+    try:
+        os.link(source, beside)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def whole(bundle: Bundle, scratch: Path, progress: Progress) -> Path:

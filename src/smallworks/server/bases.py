@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from smallworks.bundle.manifest import from_json
@@ -15,6 +16,7 @@ from smallworks.bundle.store import MANIFEST, Bundle, identify, open_bundle
 from smallworks.engines.predictor import Predictor
 from smallworks.engines.shared import SharedBase, base_hash
 from smallworks.engines.weigh import adapter_bytes, bytes_of
+from smallworks.errors import UserError
 from smallworks.files import read_json
 from smallworks.seams import Model
 from smallworks.server.demand import Unloaded
@@ -35,16 +37,21 @@ class Base(SharedBase):
 
 
 class Bases:
-    """`paths` are the folders of all bundles that are served from the start."""
+    """`paths` are the folders of all bundles that are served from the start.
+
+    One that cannot be read shares nothing: what is wrong with it is said when it is opened.
+    """
 
     def __init__(self, paths: Sequence[Path], opens: Opens) -> None:
         self._opens = opens
         self._bases: dict[Path, Base] = {}
         groups: defaultdict[str, list[Bundle]] = defaultdict(list)
         for path in dict.fromkeys(paths):
-            manifest = from_json(read_json(path / MANIFEST), where=str(path))
-            if sha256 := base_hash(manifest):
-                groups[sha256].append(Bundle(path=path, id=identify(manifest), manifest=manifest))
+            with suppress(UserError, OSError):
+                manifest = from_json(read_json(path / MANIFEST), where=str(path))
+                bundle = Bundle(path=path, id=identify(manifest), manifest=manifest)
+                if (sha256 := base_hash(manifest)) and bytes_of(bundle):
+                    groups[sha256].append(bundle)
         for sha256, bundles in groups.items():
             if len(bundles) > 1:
                 base = Base(sha256, bundles)

@@ -63,10 +63,11 @@ def listed(lineage: Mapping[str, Any]) -> Price:
 
 
 def replaced(lineage: Mapping[str, Any]) -> Flagship | None:
-    """What a bundle says of the flagship that its task graduates from."""
+    """What a bundle says of the flagship that its task graduates from; None where it tells no price."""
     price = _read(lineage, "flagship_input_price", "flagship_output_price")
     each = lineage.get("flagship_per_1000", 0)
-    return Flagship(price, round(1000 * each) if isinstance(each, int | float) else 0) if price else None
+    found = Flagship(price or FREE, round(1000 * each) if isinstance(each, int | float) else 0)
+    return None if price is None or found == Flagship(FREE) else found
 
 
 def check_priced(priced: Iterable[str], known: Iterable[str]) -> None:
