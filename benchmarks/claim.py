@@ -44,6 +44,7 @@ NAMES = (
     "out_of_scope",
     "label_scoring",
     "parity",
+    "starter_draft",
     "starter_light",
     "starter_labels",
     "starter_grounded",

@@ -8,8 +8,10 @@ import ipaddress
 import json
 import math
 import os
+import select
 import signal
 import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -92,6 +94,35 @@ def _is_here(host: object) -> bool:
     except ValueError:
         return name in ("localhost", socket.gethostname())
     return address.is_loopback or address.is_unspecified
+
+
+LISTENER = """
+import os, socket
+listening = socket.create_server(("127.0.0.1", 0))
+os.write(1, b"%d\\n" % listening.getsockname()[1])
+while True:
+    with listening.accept()[0]:
+        os.write(1, b"!")
+"""
+
+
+@pytest.fixture(scope="session")
+def listener() -> Iterator[tuple[str, int]]:
+    """The address of a process of its own, and where it tells of each who came: native code holds the GIL."""
+    with subprocess.Popen([sys.executable, "-ISc", LISTENER], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        yield f"http://127.0.0.1:{int(child.stdout.readline())}/latest", child.stdout.fileno()
+        child.kill()
+
+
+@pytest.fixture
+def elsewhere(listener: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address that nobody may come to."""
+    monkeypatch.delenv("SSL_CERT_DIR")  # without roots jsonschema_rs would not even try
+    address, told = listener
+    yield address
+    came = bool(select.select([told], [], [], 0)[0]) and os.read(told, 99)
+    assert not came, "this test fetched something"
 
 
 Here = Callable[[], AbstractContextManager[None]]

@@ -175,17 +175,21 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
 """Every section and key that a task file may have."""
 
 
-def load_task(where: str | Path) -> Task:
+def load_task(where: str | Path, *, documents: bool = True) -> Task:
     """The task in a folder (its task.toml) or in a file. Paths in it are relative to that file.
 
     Raises TaskError for anything that a build would stumble over later: TOML syntax, unknown names,
-    values out of range, a schema that does not compile, a data file that is missing.
+    values out of range, a schema that does not compile, a data file that is missing. Without `documents`
+    their folder is not looked for.
     """
     path = Path(where).absolute()
     if path.is_dir():
         path = path / FILE_NAME
     try:
-        return _task(_parse(path), path.parent)
+        task = _task(_parse(path), path.parent)
+        if documents and task.data.documents is not None:
+            _check_folder(task, task.data.documents)
+        return task
     except TaskError as error:
         if path.is_file() and str(path) not in error.what:
             raise TaskError(f"'{path}': {error.what}", fix=error.fix) from error
@@ -423,18 +427,24 @@ def _data(section: Mapping[str, Any], folder: Path) -> DataFiles:
         columns=columns,
         synthetic=files.get("synthetic"),
         out_of_scope=section["out_of_scope"].strip() if "out_of_scope" in section else None,
-        documents=_folder(section["documents"], folder) if "documents" in section else None,
+        documents=folder / Path(section["documents"]).expanduser() if "documents" in section else None,
     )
 
 
-def _folder(name: str, folder: Path) -> Path:
-    path = folder / Path(name).expanduser()
-    if path.is_dir():
-        return path
-    raise TaskError(
-        f"[data] documents = '{name}': there is no folder '{path}'.",
-        fix="Name the folder that holds the documents, relative to the task file.",
-    )
+def _check_folder(task: Task, documents: Path) -> None:
+    """The documents are there, and no row of the task is among them: its answers would be found there."""
+    if not documents.is_dir():
+        raise TaskError(
+            f"[data] documents: there is no folder '{documents}'.",
+            fix="Name the folder that holds the documents, relative to the task file.",
+        )
+    data, answers = task.data, task.flagship.answers if task.flagship else None
+    for path in filter(None, (data.train, data.validation, data.test, data.synthetic, answers)):
+        if path.resolve().is_relative_to(documents.resolve()):
+            raise TaskError(
+                f"'{path}' lies below the [data] documents '{documents}': its answers would be indexed.",
+                fix="Put the documents in a folder of their own.",
+            )
 
 
 def _existing(name: str, folder: Path, key: str) -> Path:

@@ -23,6 +23,8 @@ REFUSAL = "I don't know based on the provided documents."
 """What an `answer` says when the documents do not tell, unless the task names another sentence."""
 IN_SCOPE_LOSS = 0.05
 """The share of the rows in scope that may be handed over where a task marks rows out of it but sets none."""
+LOSS, RECALL = "in_scope_loss", "out_of_scope_recall"
+"""What is measured of that: the share handed over of the rows in scope, and of those out of it."""
 
 
 # --- Task ---------------------------------------------------------------------------------------
@@ -272,6 +274,15 @@ class Chunk:
     tokens: tuple[Token, ...] = ()
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Tokens that one stage of a cascade took for one answer; a stage of a stage is `outer/inner`."""
+
+    stage: str
+    tokens_in: int
+    tokens_out: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a bundle says to one set of inputs.
@@ -279,7 +290,8 @@ class Answer:
     `probabilities` maps each label to its calibrated probability (classify only; sums to 1).
     `ms` is the wall time from inputs to answer, rendering included. `shortened` says that only the
     beginning of the input was read, since all of it does not fit the model. `stage` names which stage of a
-    cascade answered; tokens are then of all stages that were asked. `abstain` says that the input seems out
+    cascade answered; tokens are then of all stages that were asked, and `spent` has those of each, the last
+    of which answered. `abstain` says that the input seems out
     of scope, `text` being the label that would have been said; None where no threshold is set for that.
     `sources` are the passages that were found for it, the best first; None where no documents were searched.
     """
@@ -295,6 +307,7 @@ class Answer:
     tokens: tuple[Token, ...] = ()
     abstain: bool | None = None
     sources: tuple[Source, ...] | None = None
+    spent: tuple[Spent, ...] = ()
 
 
 # --- Evaluation ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from smallworks import settings, starter
-from smallworks.compress import llmcompressor
+from smallworks.compress import llmcompressor, llmcompressor_script
 from smallworks.compress.llmcompressor import Kind
 from smallworks.engines.shape import companions
 from smallworks.engines.transformers import Transformers
@@ -146,3 +146,11 @@ def test_the_real_forms_answer_near_the_whole_model(
     prompts = [Prompt(text="", ids=tuple(row[:20])) for row in rows[:3]]
     said, whole = (Transformers(folder, threads=1).score(prompts, labels) for folder in (out, starter.MODEL))
     assert 0 < np.abs(said - whole).max() < far
+
+
+def test_what_may_take_minutes_is_said_before_anything_is_loaded() -> None:
+    def said(done: float, total: float, note: str) -> None:
+        raise InterruptedError(note)
+
+    with pytest.raises(InterruptedError, match="gptq: calibrating on 2 rows may take minutes"):
+        llmcompressor_script.main({"kind": "gptq", "rows": [[1], [2]], "threads": 1}, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smallworks import data
+from smallworks.data.checks import schema_violations
 from smallworks.errors import DataError
 
 from .conftest import ENOUGH, MakeTask, notice, row
@@ -55,3 +56,8 @@ def test_ids_must_differ(make_task: MakeTask) -> None:
     rows = [{**r, "id": "1" if i < 2 else str(i)} for i, r in enumerate(ENOUGH)]
     with pytest.raises(DataError, match="the id '1' more than once"):
         data.load(make_task(rows))
+
+
+def test_nothing_is_fetched_for_a_schema(elsewhere: str) -> None:
+    with pytest.raises(ValueError, match="retriev"):
+        schema_violations([], {"$ref": elsewhere}, "train.jsonl")

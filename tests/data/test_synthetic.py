@@ -85,3 +85,12 @@ def test_a_task_file_names_them(tmp_path: Path) -> None:
     head = '[task]\nname = "t"\nkind = "classify"\ninstruction = "Name it."\n[data]\ntrain = "train.jsonl"\n'
     (tmp_path / "task.toml").write_text(head + 'synthetic = "new.jsonl"\n')
     assert load_task(tmp_path).data.synthetic == tmp_path / "new.jsonl"
+
+
+def test_those_marked_as_out_of_scope_are_left_out_and_told(make_task: MakeTask) -> None:
+    plain = make_task([*ENOUGH, *(row(f"nothing {i}", "none") for i in range(5))])
+    task = replace(plain, labels=("bug", "idea"), data=replace(plain.data, out_of_scope="none"))
+    splits = data.load(with_synthetic(task, [row("new", "bug"), row("what now", "none")]))
+    assert [example.text for example in splits.synthetic] == ["new"]
+    (told,) = [n for n in splits.report.removed if n.code == "outside"]
+    assert told.rows == (2,) and "not learnt" in told.sentence

@@ -14,7 +14,7 @@ from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import BundleError
 from smallworks.prompt.renderer import Renderer
-from smallworks.types import Choices, Prompt, PromptSpec
+from smallworks.types import Choices, Prompt, PromptSpec, Spent
 
 LABELS = ("no", "yes")
 
@@ -78,6 +78,19 @@ def test_tokens_are_those_of_all_that_were_asked() -> None:
     assert isinstance(one.model, Cascade) and one.model.readers == 2 and one.model.count("0.6") == 43
 
 
+def test_an_answer_tells_what_each_stage_took() -> None:
+    inner = cascade(Sure(tokens=3), Sure(tokens=7))
+    made = assemble([inner, stage(Sure(by=0.3, tokens=40))], ["first", "second"], [0.8])
+    sure, unsure = made.label(["0.9", "0.6"])
+    assert sure.spent == (Spent("first/first", 3, 0),)
+    assert [(part.stage, part.tokens_in) for part in unsure.spent] == [
+        ("first/first", 3),
+        ("first/second", 7),
+        ("second", 40),
+    ]
+    assert unsure.tokens_in == 50
+
+
 def test_a_batch_is_answered_as_its_rows_alone_are() -> None:
     one, texts = cascade(Sure(), Sure(by=0.2)), ["0.9", "0.6", "0.85", "0.79"]
     together = [(a.text, a.stage, a.probabilities) for a in one.answers(texts)]
@@ -117,3 +130,10 @@ def test_what_seems_out_of_scope_goes_on_and_the_last_stage_says_so() -> None:
     mixed = replace(outer, model=assemble([scoped, known], ["first", "second"], [0.6])).answers(["0.8"])
     assert [(a.stage, a.abstain) for a in mixed] == [("second", False)]
     assert cascade(Sure(), Sure()).answer("0.9").abstain is None
+
+
+def test_what_is_kept_back_goes_on_at_a_threshold_of_nothing_too() -> None:
+    known = stage(Sure())
+    scoped = replace(known, manifest=replace(known.manifest, scope=Scope(score="probability", at=0.9)))
+    outer = replace(stage(Fake()), model=assemble([scoped, known], ["first", "second"], [0.0]))
+    assert [answer.stage for answer in outer.answers(["0.95", "0.8"])] == ["first", "second"]

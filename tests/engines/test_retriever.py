@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, Event
 
 import pytest
 
@@ -91,6 +93,34 @@ def test_nothing_is_put_beside_a_frozen_index_and_nothing_is_written(frozen: Pat
     ask(opened(frozen), "How many webhooks does Pier include?")
     assert [path.name for path in frozen.parent.iterdir()] == ["index.sqlite"]
     assert frozen.read_bytes() == before
+
+
+def test_questions_are_read_at_once_while_a_reader_writes(frozen: Path) -> None:
+    all_there = Barrier(8, timeout=20)
+
+    def slow(_: str) -> str:
+        all_there.wait()
+        return SAID
+
+    model = opened(frozen, reading(slow))
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(ask, [model] * 8, ["How many webhooks does Pier include?"] * 8))
+    assert {one.text for one in said} == {SAID}
+
+
+def test_a_question_that_nobody_waits_for_does_not_wait_for_the_index(frozen: Path) -> None:
+    model, gone = opened(frozen), Event()
+    gone.set()
+    with model._lock:
+        done = model.generate(Prompt(text="How many webhooks?"), Sampling(), cancel=gone)
+    assert (done.text, done.finish) == ("", "cancelled")
+
+
+def test_an_answer_that_the_reader_could_not_finish_says_so(frozen: Path) -> None:
+    model = opened(frozen, reading(lambda _: SAID))
+    short = Sampling(max_tokens=len("It includes five"))
+    said = model.generate(Prompt(text="How many webhooks does Pier include?"), short)
+    assert (said.text, said.finish) == ("It includes five", "length")
 
 
 def test_an_empty_question_is_refused(frozen: Path) -> None:

@@ -12,13 +12,16 @@ import pytest
 from benchmarks import schemas
 from smallworks.engines.schema import (
     DEEPEST,
+    DRAFTS,
     KEPT_CHARACTERS,
     OPTIONS,
     URI,
+    _nests,
     _problem,
     fits,
     usable,
 )
+from smallworks.engines.whole import whole
 from smallworks.errors import SchemaError
 
 
@@ -107,3 +110,81 @@ def test_a_document_fits_or_not() -> None:
     assert fits("1", {"type": "integer"})
     assert not fits('"1"', {"type": "integer"})
     assert not fits("{", {"type": "object"})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"$schema": "URL"},
+        {"$schema": "URL#"},
+        {"$ref": "URL"},
+        {"$id": "URL", "$defs": {"a": {"$ref": "b"}}},
+        {"$id": "URL", "$ref": "b"},
+        {"properties": {"a": {"$schema": "URL", "$id": "URL/a"}}},
+        {"$dynamicRef": "URL"},
+        {"items": {"$ref": "URL#/$defs/a"}},
+    ],
+)
+def test_no_schema_has_anything_fetched(elsewhere: str, form: dict[str, Any]) -> None:
+    schema = json.loads(json.dumps(form).replace("URL", elsewhere))
+    with pytest.raises(SchemaError):
+        usable(schema)
+    fits("[{}]", schema)
+    whole('{"a":1,"b', schema)
+
+
+def test_a_draft_that_is_not_known_is_refused_by_its_keyword(elsewhere: str) -> None:
+    with pytest.raises(SchemaError, match=f"held at '[$]schema': '{elsewhere}' is no draft"):
+        usable({"$schema": elsewhere})
+    with pytest.raises(SchemaError, match="not valid"):
+        usable({"$schema": 5})
+    for draft in DRAFTS:
+        assert usable({"$schema": f"{draft}#", "type": "string"}) and usable({"$schema": draft})
+
+
+@pytest.mark.parametrize("others", [5, None, {}])
+def test_a_uri_beside_what_is_no_schema_is_refused(others: Any) -> None:
+    broken = {"type": "string", "format": "uri", "allOf": others}
+    with pytest.raises(SchemaError, match="not valid"):
+        usable(broken)
+    assert usable({"$schema": "http://json-schema.org/draft-04/schema", "$defs": {"a": broken}})  # not known
+
+
+@pytest.mark.parametrize(
+    ("pattern", "nests"),
+    [
+        ("^[[:alpha:]]{1,3}$", True),
+        ("[a-z&&b]", True),
+        ("[^]a~~b]", True),
+        ("x[a][b[c]]", True),
+        (r"[\[a]", False),
+        (r"[]a]&&[^]b]", False),
+        (r"\[[a-z_-]\[", False),
+        ("a--b~~[&|-]", False),
+        (URI, False),
+    ],
+)
+def test_a_class_inside_a_class_is_refused_for_it_is_read_in_two_ways(pattern: str, nests: bool) -> None:
+    assert _nests(pattern) == nests
+    if nests:
+        with pytest.raises(SchemaError, match="held at 'items/pattern': inside"):
+            usable({"items": {"type": "string", "pattern": pattern}})
+        with pytest.raises(SchemaError, match="held at 'patternProperties/"):
+            usable({"type": "object", "patternProperties": {pattern: {}}})
+
+
+def test_a_pattern_that_only_the_grammar_reads_is_refused() -> None:
+    with pytest.raises(SchemaError, match="regex"):
+        usable({"type": "string", "pattern": r"^\a$"})
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1E400", "1" * 5000, "0.3", "1e-400"])
+def test_numbers_fit_as_they_are_written(number: str) -> None:
+    assert fits(number, {"type": "number"})
+    assert not fits(number, {"type": "string"})
+    assert not fits("1e999", {"maximum": 5}) and not fits("NaN", {})
+
+
+def test_formats_are_not_looked_at_in_any_draft() -> None:
+    for draft in DRAFTS:
+        assert fits('"no day"', {"$schema": draft, "type": "string", "format": "date"})

@@ -45,3 +45,11 @@ def test_every_beginning_of_a_document_becomes_a_part_of_it() -> None:
 def test_what_the_schema_wants_and_the_cut_lost_leaves_the_text_as_it_is() -> None:
     schema = {"type": "object", "required": ["a", "b"]}
     assert whole('{"a":"x","b":"unf', schema) == '{"a":"x","b":"unf'
+
+
+@pytest.mark.parametrize("schema", [ANY, {"type": "array"}, {"$ref": "#/none"}, {"type": "nothing"}])
+@pytest.mark.parametrize("deep", [300, 5000])
+def test_what_cannot_be_read_or_told_leaves_the_text_as_it_is(schema: dict[str, Any], deep: int) -> None:
+    text = "[" * deep
+    assert whole(text, schema) in (text, text + "]" * deep)
+    assert whole('{"a":1,', schema) in ('{"a":1,', '{"a":1}')

@@ -8,8 +8,8 @@ from dataclasses import replace
 from smallworks.evaluate.intervals import wilson
 from smallworks.evaluate.metrics import kind_of, summarise
 from smallworks.evaluate.run import record
-from smallworks.evaluate.scope import LOSS, RECALL, out_of_scope_recall
-from smallworks.types import Answer, Example, ExampleId
+from smallworks.evaluate.scope import out_of_scope_recall
+from smallworks.types import LOSS, RECALL, Answer, Example, ExampleId
 
 ROWS = [Example(id=ExampleId(str(i)), inputs={"input": f"row {i}"}, output="none") for i in range(40)]
 SAID = Answer(text="bug", tokens_in=0, tokens_out=0, ms=1.0, probabilities={"bug": 0.7, "idea": 0.3})

@@ -159,6 +159,21 @@ def test_limits_are_plain() -> None:
     assert limits(Targets(metric="accuracy")) == ()
 
 
+@pytest.mark.parametrize(
+    ("lost", "outcome", "said"),
+    [
+        (30, "fail", "is over the limit of 0.05."),
+        (4, "pass", "is not shown to be over"),
+        (2, "pass", "within"),
+    ],
+)
+def test_rows_in_scope_that_are_handed_over_have_a_limit(lost: int, outcome: str, said: str) -> None:
+    targets = Targets(metric="accuracy", in_scope_loss=0.05)
+    (found,) = limits(targets, loss=wilson(lost, 60))
+    assert found.outcome == outcome and said in found.reason
+    assert limits(targets) == () == limits(Targets(metric="accuracy"), loss=wilson(60, 60))
+
+
 def test_fail_beats_inconclusive_beats_pass() -> None:
     passed = Verdict(outcome="pass", reason="ok")
     few = Verdict(outcome="inconclusive", reason="few", rows_needed=10)

@@ -11,7 +11,7 @@ import pytest
 from smallworks.evaluate.intervals import wilson
 from smallworks.evaluate.verdict import against_target
 from smallworks.recipes.choose import choose, judge_together
-from smallworks.types import Estimate, Latency, Outcome, Parity, Row, Targets, Verdict
+from smallworks.types import LOSS, Estimate, Latency, Outcome, Parity, Row, Targets, Verdict
 
 ACCURACY = Targets(metric="accuracy", at_least=0.8)
 OPEN = Targets(metric="accuracy")
@@ -180,3 +180,14 @@ def test_a_lucky_one_of_thirteen_is_chosen_as_holding_in_at_most_one_test_set_of
         after += "holds the target and" in choose(judge_together(tried, ACCURACY), ACCURACY, within())[1]
     assert before / sets > 0.2
     assert after / sets <= 0.064  # 0.05 and two standard errors of this count
+
+
+def test_rows_in_scope_that_are_lost_beyond_the_limit_fail_and_count_all_the_same() -> None:
+    lost = {LOSS: wilson(120, 240)}
+    rows = [measured("narrow", 204), measured("lossy", 220, metrics=lost)]
+    rows += [measured(f"x{i}", 120, metrics=lost) for i in range(6)]
+    narrow, lossy, *_ = judge_together(rows, replace(ACCURACY, in_scope_loss=0.05))
+    assert lossy.verdict and lossy.verdict.outcome == "fail" and "in_scope_loss 0.500" in lossy.verdict.reason
+    assert narrow.verdict and "as one of 7 tried" in narrow.verdict.reason, "lossy came first"
+    _, kept, *_ = judge_together(rows, ACCURACY)
+    assert kept.verdict and kept.verdict.outcome == "pass"

@@ -66,6 +66,8 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
         (("lm-*",), ("*-q?_0",), ("lm-zero", "lm-few", "lm-lora", "lm-full")),
         (("lm-lora*",), (), ("lm-lora", "lm-lora-q8_0", "lm-lora-q4_0")),
         ((), ("lm-*", "fused", "flagship", "cascade-*", "retrieval"), ("majority", "linear")),
+        (("lm-zero+retrieval", "linear+synthetic"), (), ("linear", "lm-zero")),
+        (("lm-zero",), ("lm-zero+retrieval",), ("lm-zero",)),
         (("cascade-*",), ("cascade-lm",), ("cascade-fused", "cascade-flagship")),
     ],
 )
@@ -79,7 +81,13 @@ def test_a_selection_of_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "offered"), [("liner", "'linear'"), ("lm-loar", "'lm-lora'"), ("x*", "Valid")]
+    ("pattern", "offered"),
+    [
+        ("liner", "'linear'"),
+        ("lm-loar", "'lm-lora'"),
+        ("x*", "Valid"),
+        ("lm-zero+retrievel", "'lm-zero+retrieval'"),
+    ],
 )
 def test_a_name_that_is_no_candidate_gets_the_nearest(pattern: str, offered: str) -> None:
     for arguments in (((pattern,), ()), ((), (pattern,))):
@@ -129,6 +137,18 @@ def test_with_documents_models_read_passages_and_one_is_asked_without() -> None:
     assert "documents" in (planned(only=("retrieval",))["retrieval"].skipped or "")
     with pytest.raises(UserError, match="Every candidate"):
         planned(skip=("majority", "linear", "fused", "lm-*", "flagship", "cascade-*"))
+
+
+def test_a_name_that_the_table_shows_can_be_asked_for() -> None:
+    data = replace(TASK.data, documents=Path("handbook"))
+    grounded = replace(TASK, kind="answer", targets=Targets(metric="token_f1"), data=data)
+    assert list(planned(grounded, only=("lm-zero+retrieval",))) == ["lm-zero+retrieval"]
+    assert list(planned(grounded, only=("lm-zero",), skip=("*+retrieval",))) == ["lm-zero"]
+    assert family("lm-lora-q8_0+retrieval") == family("lm-lora+retrieval") == "lm-lora"
+    assert family("linear+synthetic") == "linear"
+    with pytest.raises(UserError, match="Every candidate") as caught:
+        planned(only=("lm-zero+retrieval",))
+    assert "[data] documents" in caught.value.fix
 
 
 @pytest.mark.parametrize("asked", ["url", "answers"])

@@ -18,13 +18,15 @@ from smallworks.bundle import Bundle, Calibration, freeze, open_bundle
 from smallworks.bundle.golden import TOLERANCES, read
 from smallworks.bundle.manifest import PRECISIONS
 from smallworks.cli import run
-from smallworks.compress import kquants
+from smallworks.cli.quantize import show
+from smallworks.compress import kquants, llmcompressor
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.errors import BundleError, MissingExtra, UserError
 from smallworks.evaluate import probe
+from smallworks.evaluate.intervals import wilson
 from smallworks.evaluate.replay import replay
 from smallworks.recipes import exportable, formats, weights
-from smallworks.recipes.quantize import frozen, quantize
+from smallworks.recipes.quantize import Form, Quantized, frozen, quantize
 from smallworks.seams import silent
 from smallworks.types import Table
 
@@ -110,6 +112,18 @@ def test_a_form_that_was_frozen_before_is_not_made_again(
     first = frozen(adapted, ("q8_0",), tmp_path / "scratch", silent)
     monkeypatch.setattr(weights, "whole", lambda *_: pytest.fail("merged again"))
     assert frozen(adapted, ("q8_0",), tmp_path / "scratch", silent) == first
+
+
+def test_a_form_fitted_on_other_rows_is_made_again(
+    adapted: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in for llmcompressor, which makes the same folder whatever the rows."""
+    monkeypatch.setattr(llmcompressor, "convert", lambda *_: starter.MODEL)
+    first, other, again = (
+        frozen(adapted, ("w8a8",), tmp_path / "scratch", silent, rows)[0]
+        for rows in ([[1, 2]], [[3, 4]], [(1, 2)])
+    )
+    assert first.id == again.id != other.id
 
 
 def test_a_damaged_form_is_made_again(adapted: Bundle, tmp_path: Path) -> None:
@@ -228,6 +242,21 @@ def test_bundles_without_whole_weights_are_refused(
         BundleError, match=r"q4_0 weights.*Quantise the bundle that it was made from: .*lm-lora-"
     ):
         quantize(q4.path, ["q8_0"])
+
+
+def test_what_is_handed_over_stands_below_the_table(
+    adapted: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = {"bytes": 1, "peak_memory_bytes": 1, "prefill": 1.0, "decode": None, "metric": wilson(50, 60)}
+    form = Form(
+        format="as it is",
+        bundle=adapted.path,
+        **figures,
+        in_scope_loss=wilson(3, 60),
+        out_of_scope_recall=None,
+    )
+    show(Quantized(metric="accuracy", margin=0.02, over="labels", forms=(form,)))
+    assert "as it is  hands over 5.0 % (1.7–13.7) of the 60 rows in scope" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -14,13 +14,14 @@ import pytest
 
 from smallworks import files, rag, taskfile
 from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
+from smallworks.cli import run
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.engines.retriever import Retriever
-from smallworks.errors import TaskError, UserError
-from smallworks.recipes import finding, reading
+from smallworks.errors import DataError, TaskError, UserError
+from smallworks.evaluate import worker
+from smallworks.recipes import examine, finding, reading
 from smallworks.recipes.build import Options, build, finished, prepare, survey
 from smallworks.recipes.documents import retriever_of
-from smallworks.recipes.examine import verify
 from smallworks.seams import silent
 from smallworks.types import REFUSAL, PromptSpec, Table, Task
 
@@ -39,6 +40,15 @@ document = "document"
 THINGS = ("anchor", "buoy", "crane", "dinghy", "engine", "ferry", "gangway", "hawser", "island", "jetty")
 COLOURS = ("amber", "blue", "crimson", "dun", "ecru", "fawn", "green", "hazel", "ivory", "jade")
 
+PHRASES = (
+    "Which colour is the {}?",
+    "The {} is painted in what colour?",
+    "Of what colour is the {}?",
+    "What is the colour of the {}?",
+    "Say how the {} is painted.",
+    "The {}: painted how?",
+)
+
 
 def write(folder: Path) -> Task:
     (folder / "docs").mkdir(parents=True)
@@ -52,7 +62,13 @@ def write(folder: Path) -> Task:
         for t, c in zip(THINGS, COLOURS, strict=True)
     ]
     none = [{"question": f"Who bought {x}?", "answer": REFUSAL} for x in ("the moon", "a zebra", "Mars")]
-    for part, some in (("train", rows[:4]), ("validation", rows[4:7]), ("test", rows[7:])):
+    told = dict(zip(THINGS, COLOURS, strict=True))
+    more = [
+        {"question": ask.format(t), "answer": told[t], "document": f"{t}.md"}
+        for ask in PHRASES
+        for t in THINGS[4:7]
+    ]
+    for part, some in (("train", rows[:4]), ("validation", [*rows[4:7], *more]), ("test", rows[7:])):
         kept = [*some, {**none.pop(), "document": ""}]
         (folder / f"{part}.jsonl").write_text(
             "".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8"
@@ -82,7 +98,7 @@ def test_the_row_has_the_metrics_of_finding_of_answering_and_of_refusing(table: 
     assert (values["abstained"], values["abstained_wrongly"], values["supported"]) == (1.0, 0.0, 1.0)
     assert 0 < values["answered_f1"] < 1 and row.metrics["recall@k"].n == 3
     assert row.parity and row.parity.holds
-    assert any("chosen among 8" in note and "3 validation questions" in note for note in row.notes)
+    assert any("8 settings on 21 validation questions; on these rows" in note for note in row.notes)
 
 
 def test_the_report_shows_answers_and_every_setting_of_the_search(table: Table) -> None:
@@ -94,14 +110,62 @@ def test_the_report_shows_answers_and_every_setting_of_the_search(table: Table) 
 
 def test_the_bundle_answers_from_its_own_index(table: Table, task: Task) -> None:
     assert table.chosen is not None
-    bundle, parity = verify(table.chosen)
+    bundle, parity = examine.verify(table.chosen)
     assert parity and parity.holds and bundle.manifest.retrieval is not None
     assert (bundle.manifest.retrieval.by, bundle.manifest.retrieval.refusal) == ("words", REFUSAL)
     with open_predictor(bundle) as predictor:
         said = predictor.answer("How is the crane painted?")
         assert said.text == "The crane is painted crimson."
         assert said.sources and [s.document for s in said.sources if s.cited] == ["crane.md"]
+    assert bundle.manifest.lineage["answers_from"] == "probability 0.5 on, fitted on 27 questions"
     assert open_bundle(table.chosen).id == bundle.id  # answering left nothing behind
+
+
+def test_asking_the_bundle_shows_what_it_answers(table: Table, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", str(table.chosen), "How is the crane painted?"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("The crane is painted crimson.") and "harbour office" not in out
+
+
+def test_rows_that_say_nothing_of_documents_are_read(tmp_path: Path) -> None:
+    """As an older build wrote them."""
+    files.write_jsonl(tmp_path / "rows.jsonl", [{"id": "1", "inputs": {"input": "a"}, "output": "b"}])
+    assert worker.read_examples(tmp_path / "rows.jsonl")[0].documents == ()
+
+
+def test_few_validation_questions_choose_nothing(tmp_path: Path) -> None:
+    task = write(tmp_path)
+    rows = (tmp_path / "validation.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "validation.jsonl").write_text("".join(rows[:19]), encoding="utf-8")
+    shop, _ = prepare(task, ONLY, survey(task, ONLY), silent)
+    found = finding.find(shop)
+    assert (found.chosen.k, found.chosen.size, found.shows, found.settings) == (5, 800, "sentence", ())
+    assert "19 validation questions have an answer to find, and it takes 20" in str(found)
+    assert len(list(shop.steps.folder.glob("index-*"))) == 1
+
+
+def test_a_document_that_no_folder_has_stops_the_build_before_it_begins(tmp_path: Path) -> None:
+    task = write(tmp_path)
+    with (tmp_path / "test.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"question": "How is it?", "answer": "red", "document": "ferri.md"}) + "\n")
+    with pytest.raises(DataError, match=r"test row 5 .*'ferri\.md'") as error:
+        build(task, ONLY)
+    assert error.value.fix == "Did you mean 'ferry.md'?" and not (tmp_path / ".smallworks/steps").exists()
+
+
+def test_the_output_is_never_among_the_documents(task: Task) -> None:
+    with pytest.raises(TaskError, match="lies below") as error:
+        build(task, replace(ONLY, out=task.folder / "docs" / "out"))
+    assert "--out" in (error.value.fix or "")
+
+
+def test_rows_among_the_documents_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "docs" / "test.jsonl").write_bytes((tmp_path / "test.jsonl").read_bytes())
+    (tmp_path / "task.toml").write_text(TOML.replace('"test.jsonl"', '"docs/test.jsonl"'), encoding="utf-8")
+    with pytest.raises(TaskError, match=r"test\.jsonl' lies below") as error:
+        taskfile.load_task(tmp_path)
+    assert "folder of their own" in (error.value.fix or "")
 
 
 def test_a_document_that_changes_is_another_build(table: Table, task: Task, tmp_path: Path) -> None:

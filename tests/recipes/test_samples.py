@@ -22,7 +22,9 @@ def test_they_are_training_rows_with_their_answers_and_no_test_rows(
     words = TextTokenizer.load(adapted.file(TOKENIZER)).inner
     said = [words.decode(ids, skip_special_tokens=False) for ids in samples(adapted, None)]
     splits = data.load(small_task)
-    assert len(said) == len(splits.train) and all(any(e.text in row for e in splits.train) for row in said)
+    assert len(said) == here.ROWS < len(splits.train) and all(
+        any(e.text in row for e in splits.train) for row in said
+    )
     assert not any(e.text in row for row in said for e in (*splits.test, *splits.validation))
     assert all(row.startswith("<|im_start|>user\nName the kind") for row in said)
     assert all(row[-11:] in {f"{code}<|im_end|>" for code in "ABC"} for row in said)

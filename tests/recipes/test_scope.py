@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from smallworks import taskfile
 from smallworks.bundle import open_bundle
 from smallworks.bundle.golden import read
 from smallworks.cli import table as shown
-from smallworks.evaluate.scope import LOSS, RECALL
-from smallworks.recipes import examine
+from smallworks.evaluate.intervals import wilson
+from smallworks.recipes import examine, measure
 from smallworks.recipes.build import Options, build
 from smallworks.recipes.cascade import freeze_cascade, plan_of, scope_of
+from smallworks.recipes.measure import judge
 from smallworks.route.mixes import Mix
-from smallworks.types import Row, Table
+from smallworks.types import LOSS, RECALL, Row, Table, Targets
 
 pytest.importorskip("sklearn")
 
@@ -70,8 +72,18 @@ def test_recall_and_loss_stand_on_the_table(
     assert linear.metrics[RECALL].value >= 0.9 and linear.metrics[LOSS].low <= 0.1
     assert any(note.startswith("scope: abstains where") for note in linear.notes)
     assert LOSS not in majority.metrics and not any("scope" in note for note in majority.notes)
+    assert linear.verdict and linear.verdict.outcome == "pass" and LOSS in linear.verdict.reason
+    assert majority.verdict is None, "nothing is handed over"
     shown.show(scoped[1])
     assert "handed over" in capsys.readouterr().out
+
+
+def test_a_loss_above_its_limit_fails_and_stands_in_the_note(scoped: tuple[Path, Table]) -> None:
+    bundle, lost = open_bundle(row(scoped[1], "linear").bundle), {LOSS: wilson(30, 60)}
+    judged = judge(Targets(metric="accuracy", in_scope_loss=0.05), lost, None, None, None)
+    assert judged and judged.outcome == "fail"
+    *_, note = measure._in_scope(bundle, lost, 0.05)
+    assert note == "hands over 50.0 % (37.7–62.3) of the 60 rows in scope: over the limit of 5 %"
 
 
 def test_the_bundle_says_so_and_its_golden_rows_hold_it_to_that(scoped: tuple[Path, Table]) -> None:
@@ -94,6 +106,14 @@ def test_a_file_with_rows_out_of_scope_is_measured_as_the_build_did(scoped: tupl
     for name in ("accuracy", RECALL, LOSS):
         assert seen.scorecard["metrics"][name]["value"] == linear.metrics[name].value
     assert len(seen.records) == 60
+
+
+def test_rows_out_of_scope_are_known_where_no_task_is_near(
+    scoped: tuple[Path, Table], tmp_path: Path
+) -> None:
+    """Also to a bundle that keeps nothing back."""
+    moved = shutil.copytree(row(scoped[1], "majority").bundle, tmp_path / "majority")
+    assert len(examine.evaluate(open_bundle(moved), scoped[0] / "test.csv").records) == 60
 
 
 def test_a_cascade_hands_such_rows_on_and_the_last_stage_to_a_person(

@@ -7,7 +7,7 @@ import pytest
 
 from smallworks.errors import DataError
 from smallworks.route.stages import design, stages_of
-from smallworks.types import ExampleId, Record
+from smallworks.types import LOSS, ExampleId, Record
 
 
 def record(number: int, right: bool, sure: float | None = 0.8) -> Record:
@@ -61,6 +61,6 @@ def test_rows_of_one_group_tell_less(groups: list[str], said: float) -> None:
 
 
 def test_what_was_kept_back_as_out_of_scope_always_goes_on() -> None:
-    kept = replace(CHEAP[0], scores={"accuracy": 1.0, "in_scope_loss": 1.0})
+    kept = replace(CHEAP[0], scores={"accuracy": 1.0, LOSS: 1.0})
     first, _ = stages_of([[kept, CHEAP[1]], CHEAP], ["a", "b"], [1.0, 2.0], [3.0, 4.0])
-    assert np.allclose(first.confidence, [0.0, 0.7])
+    assert np.allclose(first.confidence, [-1.0, 0.7])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx2
@@ -19,6 +21,7 @@ from smallworks import starter as embedded
 from smallworks.bundle import Bundle, Manifest, freeze
 from smallworks.compress.weights import write as write_tensors
 from smallworks.engines.base import resolve, words_of
+from smallworks.engines.llamacpp_turns import Turns
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.engines.predictor import Predictor
 from smallworks.engines.shared import SharedBase
@@ -125,6 +128,21 @@ def test_they_answer_in_turns_and_at_once_as_each_does_alone(
     assert said == [alone[task][at] for task, at in asked]
 
 
+def test_who_is_cancelled_before_the_turn_comes_reads_no_prompt(opened: dict[str, Predictor]) -> None:
+    one, cancel = opened["one"], Event()
+    prompt, sampling = one.render(TEXTS[0]), one.manifest.sampling
+    turns: Turns = one.model._server._turns  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(2) as pool, turns.turn((9.0,)):
+        whole = pool.submit(one.model.generate, prompt, sampling, cancel=cancel)
+        pieces = pool.submit(lambda: list(one.model.stream(prompt, sampling, cancel=cancel)))
+        with turns._changed:
+            while not turns._changed.wait_for(lambda: len(turns._waiting) == 2, 0.01):
+                pass
+        cancel.set()
+        done = whole.result(30), pieces.result(30)[-1].completion
+    assert [(said.finish, said.tokens_out) for said in done if said] == [("cancelled", 0)] * 2
+
+
 def test_the_base_goes_with_the_last_bundle_and_comes_again(
     three: list[Bundle], bases: Bases, alone: dict[str, list[str]]
 ) -> None:
@@ -139,12 +157,30 @@ def test_the_base_goes_with_the_last_bundle_and_comes_again(
         assert again(TEXTS[0]) == alone["one"][0]
 
 
-def test_an_adapter_that_was_changed_is_not_loaded(three: list[Bundle], tmp_path: Path) -> None:
-    adapter = tmp_path / "adapter.gguf"
-    adapter.write_bytes(three[0].file("adapter.gguf").read_bytes() + b"!")
-    base = SharedBase({adapter: three[0].manifest.files["adapter.gguf"]})
+def test_an_adapter_that_was_changed_is_left_out_and_its_bundle_alone_refused(
+    three: list[Bundle], alone: dict[str, list[str]], tmp_path: Path
+) -> None:
+    first, second, _ = three
+    changed = replace(first, path=tmp_path)
+    changed.file("adapter.gguf").write_bytes(first.file("adapter.gguf").read_bytes() + b"!")
+    base = SharedBase({b.file("adapter.gguf"): b.manifest.files["adapter.gguf"] for b in (changed, second)})
     with pytest.raises(BundleError, match="not what was frozen"):
-        base.take(three[2])
+        base.take(changed)
+    with open_predictor(second, model=base.take(second)) as predictor:
+        assert predictor(TEXTS[0]) == alone["two"][0]
+        with pytest.raises(BundleError, match="not what was frozen"):
+            base.take(changed)
+
+
+def test_a_bundle_that_cannot_be_read_says_so_when_it_is_opened(three: list[Bundle], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(three[0].path, damaged)
+    (damaged / "model.gguf").write_bytes(b"GGUF")
+    bases = Bases([tmp_path / "gone", damaged, three[2].path], open_proven)
+    with pytest.raises(BundleError, match="No bundle at"):
+        bases.open(tmp_path / "gone")
+    with pytest.raises(BundleError, match=r"model\.gguf"):
+        bases.later(damaged)
 
 
 @pytest.mark.parametrize("load", ["start", "demand"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from smallworks.bundle.manifest import Remote
 from smallworks.engines.cascade import assemble
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.server import background, create_app
+from smallworks.server.keys import KeyFile
+from smallworks.server.limits.tables import Tables
 from smallworks.server.measure import MARGIN, Measure
 from smallworks.server.room import WORKERS, _places
 
@@ -68,3 +72,24 @@ def test_every_stage_that_reads_tokens_is_counted(
     text = "It crashes."
     alone, both = Measure(labelling(Fake(scores=SURE))), Measure(cascade)
     assert both.tokens([text], 1) >= alone.tokens([text], 1) + len(text) + MARGIN
+
+
+def test_a_keys_budget_pays_for_the_stage_that_asks_a_server(
+    labelling: Callable[..., Predictor], tmp_path: Path
+) -> None:
+    lineage = {"input_price": 1000.0, "output_price": 1000.0}
+    remote = Remote(url="http://127.0.0.1:1/v1", model="big")
+    stages = [labelling(Fake(scores=SURE)), labelling(Fake(scores=KNOWS), remote=remote, lineage=lineage)]
+    bundle = labelling(assemble(stages, ["cheap", "dear"], [0.8]), engine="cascade")
+    with KeyFile(tmp_path / "keys.sqlite", create=True) as keys:
+        _, text = keys.add("one", monthly_micros=1_000_000)
+        headers = {"authorization": f"Bearer {text}"}
+        with background(create_app({"tickets": bundle}, default="tickets", keys=keys)) as url:
+            for said in ("It crashes.", "Hm."):
+                reply = httpx2.post(f"{url}/v1/classify", json={"input": said}, headers=headers)
+                assert reply.status_code == 200
+            more = httpx2.post(f"{url}/v1/classify", json={"input": "x" * 5000}, headers=headers)
+        assert (more.status_code, more.json()["error"]["code"]) == (429, "insufficient_quota")
+        (used,) = Tables(keys.database).usage()
+    dear = stages[1]
+    assert used.micros == 1000 * dear.answer("Hm.").tokens_in, "the cheap stage costs nothing"

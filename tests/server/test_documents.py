@@ -81,3 +81,34 @@ def test_it_holds_no_free_conversation(client: httpx2.Client) -> None:
     body = {"model": "help", "messages": [*turns, {"role": "user", "content": "Sing."}]}
     refused = client.post("/v1/chat/completions", json=body)
     assert refused.status_code == 400 and "answers one text" in refused.text
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": {"type": "object"}}}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "said"),
+    [
+        ({"response_format": SCHEMA}, "response_format", "in plain text"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "Leave 'response_format' out"),
+        ({"stop": ["five"]}, "stop", "Leave 'stop' out"),
+        ({"n": 2, "temperature": 1.0}, "n", "no draw"),
+        ({"max_tokens": 3}, "max_tokens", "4 words do not go into 3 tokens"),
+        ({"max_tokens": 3, "stream": True}, "max_tokens", "Raise 'max_tokens'"),
+        ({"tools": [TOOL]}, "tools", "gives plain answers from its documents and calls no tools"),
+    ],
+)
+def test_what_a_quoted_answer_cannot_heed_is_refused(
+    client: httpx2.Client, more: dict[str, object], param: str, said: str
+) -> None:
+    refused = client.post("/v1/chat/completions", json=ask("How many webhooks does Pier include?", **more))
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == param
+    assert said in refused.json()["error"]["message"]
+
+
+def test_a_limit_that_the_answer_keeps_changes_nothing(client: httpx2.Client) -> None:
+    said = client.post(
+        "/v1/chat/completions", json=ask("How many webhooks does Pier include?", max_tokens=4)
+    ).json()
+    assert said["choices"][0]["message"]["content"] == SAID

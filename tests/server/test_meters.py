@@ -19,7 +19,7 @@ from smallworks.server.meters import BundleMeters, Meters
 from smallworks.server.prices import Flagship, Price
 from smallworks.server.room import Served
 from smallworks.server.rules import Rules
-from smallworks.types import Answer
+from smallworks.types import Answer, Spent
 
 CHAT = "/v1/chat/completions"
 
@@ -128,8 +128,18 @@ def test_a_stage_that_asks_the_flagship_costs_what_it_takes() -> None:
     meters = Meters()
     line, big = Line("tickets", 1, Rules()), Price.of(2.5, 10)
     bundle = meters.bundle("tickets", line, flagship=Flagship(big), stages={"flagship": big})
-    bundle.answered([replace(TOKENS, stage="linear"), replace(TOKENS, stage="flagship")])
-    assert counted(meters) == pytest.approx([0.0035, 0.007, 0.0035])
+    cheap, dear = Spent("linear", 1000, 100), Spent("flagship", 1000, 100)
+    both = replace(TOKENS, stage="flagship", tokens_in=2000, tokens_out=200, spent=(cheap, dear))
+    bundle.answered([replace(TOKENS, stage="linear", spent=(cheap,)), both])
+    assert counted(meters) == pytest.approx([0.0035, 0.007, 0.0035]), "the flagship would be asked once"
+
+
+def test_a_paid_stage_that_was_not_sure_costs_all_the_same() -> None:
+    meters = Meters()
+    bundle = meters.bundle("tickets", Line("tickets", 1, Rules()), stages={"cheap/paid": Price.of(1, 1)})
+    spent = (Spent("cheap/paid", 900, 100), Spent("dear", 5000, 1))
+    bundle.answered([replace(TOKENS, stage="dear", tokens_in=5900, tokens_out=101, spent=spent)])
+    assert counted(meters)[0] == pytest.approx(0.001)
 
 
 def test_an_answer_without_tokens_is_counted_as_one_answer(labelling: Callable[..., Predictor]) -> None:

@@ -12,6 +12,7 @@ from smallworks.server.prices import (
     FREE,
     Flagship,
     Price,
+    Tariff,
     check_flagships,
     check_priced,
     dollars,
@@ -19,6 +20,7 @@ from smallworks.server.prices import (
     micros,
     replaced,
 )
+from smallworks.types import Answer, Spent
 
 tokens = st.integers(0, 10**7)
 amounts = st.decimals(0, 1000, places=6)
@@ -38,6 +40,17 @@ def test_no_answer_costs_more_than_was_held_for_it(
 ) -> None:
     price = Price.of(first, second)
     assert price.cost(tokens_in, tokens_out) <= price.most(tokens_in + tokens_out)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["free", "one", "two"]), tokens, tokens), max_size=5))
+def test_no_cascade_costs_more_than_was_held_for_it(parts: list[tuple[str, int, int]]) -> None:
+    tariff = Tariff(stages={"one": Price.of(0.15, 9), "two": Price.of(2.5, 0.6)})
+    spent = tuple(Spent(*part) for part in parts)
+    tokens_in, tokens_out = sum(p.tokens_in for p in spent), sum(p.tokens_out for p in spent)
+    answer = Answer(text="", tokens_in=tokens_in, tokens_out=tokens_out, ms=0.0, spent=spent)
+    most = tariff.dearest.most(2 * (tokens_in + tokens_out))
+    assert tariff.cost([answer, answer]) <= most
+    assert Tariff(FREE, {}).cost([answer]) == 0 and Tariff(FREE, {}).dearest is FREE
 
 
 @given(st.integers(1, 10**13))

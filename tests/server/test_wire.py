@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallworks.server import wire
+from smallworks.server.wording import event
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(alphabet=st.characters(codec=None))  # halves of surrogate pairs too
@@ -47,3 +49,15 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 def test_deeper_than_any_reader_goes() -> None:
     with pytest.raises((ValueError, RecursionError)):
         wire.read(b"[" * 100_000)
+
+
+@given(VALUES)
+def test_ascii_says_the_same(value: Any) -> None:
+    written = wire.write_ascii(value)
+    assert written.isascii() and json.loads(written) == value
+
+
+def test_numbers_that_are_none_are_null_whole_and_streamed() -> None:
+    said = {"p": [math.nan, math.inf], "t": "é\u2028"}
+    assert wire.write(said) == '{"p":[null,null],"t":"é\u2028"}'.encode()
+    assert event(said) == b'data: {"p":[null,null],"t":"\\u00e9\\u2028"}\n\n'

@@ -36,6 +36,7 @@ LATER: tuple[tuple[str, str, Any], ...] = (
     ("calibration", "isotonic", ()),
     ("", "stages", ()),
     ("", "scope", None),
+    ("", "out_of_scope", None),
     ("", "retrieval", None),
     ("sampling", "logprobs", None),
     ("sampling", "logit_bias", ()),
@@ -126,8 +127,9 @@ class Manifest:
     the ONNX encoder of a fused one. `inputs` names the fields that a request may give, `columns` those of
     a labelled file, as the task named them. `stages` are those of a cascade, cheap to dear; `thresholds` maps
     the path of each but the last to the confidence from which it answers. `scope` is from when on a label is
-    kept back; a cascade leaves that to its stages. With `retrieval` the one stage, if
-    any, is the bundle that reads the passages, and `encoder` embeds the questions.
+    kept back; a cascade leaves that to its stages. `out_of_scope` is the mark of rows out of scope in the
+    task's files, where no `scope` says it. With `retrieval` the one stage, if any, is the bundle that reads
+    the passages, and `encoder` embeds the questions.
     """
 
     task: str
@@ -147,6 +149,7 @@ class Manifest:
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     scope: Scope | None = None
+    out_of_scope: str | None = None
     stages: tuple[Stage, ...] = ()
     retrieval: Retrieval | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +64,7 @@ def ask(
             _refuse_what_is_frozen(index, model=model, embedder=embedder)
             bundle = open_ones.enter_context(retriever_of(index))
             answer = bundle.ask(question, k=k, where=conditions, threshold=threshold)
+            answer = replace(answer, answer=bundle.text_of(answer))
         else:
             found = open_ones.enter_context(opened(index, embedder=embedder, progress=progress))
             answering = open_ones.enter_context(open_model(model, progress=progress)) if model else None
@@ -117,7 +118,8 @@ def _show(found: Grounded) -> None:
         return
     if not found.model:
         talk.say(found.sentences[0].text, style="bold")
-        talk.say(f"\n{found.answer}")
+        if found.answer != found.sentences[0].text:
+            talk.say(f"\n{found.answer}")
     for sentence in found.sentences if found.model else ():
         marks = "".join(f" [{number}]" for number in sentence.cites)
         support = "nothing to look up" if sentence.support is None else f"support {sentence.support:.2f}"

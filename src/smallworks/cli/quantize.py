@@ -8,12 +8,14 @@ from pathlib import Path
 from rich.table import Table as Grid
 from rich.text import Text
 
+from smallworks.bundle.manifest import LLMCOMPRESSOR
 from smallworks.cli import talk
 from smallworks.cli.table import COLOURS, WIDE
 from smallworks.recipes import figures
 from smallworks.recipes.choose import MARGIN
 from smallworks.recipes.quantize import Form, Quantized
 from smallworks.recipes.quantize import quantize as make
+from smallworks.recipes.samples import ROWS
 
 
 def quantize(
@@ -47,6 +49,10 @@ def quantize(
         One JSON document on stdout.
     """
     formats = [name.strip() for name in to.split(",") if name.strip()]
+    if calibrated := [name for name in formats if name in LLMCOMPRESSOR]:
+        talk.remark(
+            f"[dim]{', '.join(calibrated)}: calibrated on up to {ROWS} training rows, minutes on a CPU.[/]"
+        )
     with talk.progress() as progress:
         done = make(bundle, formats, task=task, margin=margin, install=install, progress=progress)
     if json:
@@ -76,9 +82,14 @@ def show(done: Quantized) -> None:
         f"bundle, margin {done.margin:g}",
         style="dim",
     )
-    for form in done.forms[1:]:
-        talk.say(f"{form.format}  {form.verdict.reason if form.verdict else ''}")
-        talk.say(f"{'':{len(form.format)}}  {form.bundle}")
+    for form in done.forms:
+        if form.verdict:
+            talk.say(f"{form.format}  {form.verdict.reason}")
+        for found, whose in ((form.out_of_scope_recall, "out of scope"), (form.in_scope_loss, "in scope")):
+            if found:
+                talk.say(f"{form.format}  {figures.handed_over(found, whose)}")
+        if form.verdict:
+            talk.say(f"{'':{len(form.format)}}  {form.bundle}")
 
 
 def _cells(form: Form) -> list[str | Text]:

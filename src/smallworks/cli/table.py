@@ -7,9 +7,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smallworks.cli.talk import out, remark, say
-from smallworks.evaluate.scope import LOSS, RECALL
 from smallworks.recipes import figures
-from smallworks.types import Estimate, Row, Table
+from smallworks.types import LOSS, RECALL, Estimate, Row, Table
 
 WIDE = 112
 COSTS = ("p50 ms", "p95 ms", "disk MB", "memory MB", "$ / 1,000", "parity")

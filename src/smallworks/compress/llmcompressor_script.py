@@ -18,6 +18,7 @@ IGNORED = ("lm_head",)
 
 def main(request: dict[str, Any], progress: Callable[[float, float, str], None]) -> dict[str, Any]:
     """The model in `folder` by `kind`, calibrated on `rows` of token ids, saved in the folder `out`."""
+    progress(0, 2, f"{request['kind']}: calibrating on {len(request['rows'])} rows may take minutes")
     import torch
     import transformers
     from llmcompressor import oneshot
@@ -29,7 +30,6 @@ def main(request: dict[str, Any], progress: Callable[[float, float, str], None])
     torch.manual_seed(0)
     torch.set_num_threads(request["threads"])
     transformers.utils.logging.disable_progress_bar()
-    progress(0, 2, f"{request['kind']}, {len(request['rows'])} rows")
     model = transformers.AutoModelForCausalLM.from_pretrained(
         request["folder"], dtype="auto", local_files_only=True, use_safetensors=True, trust_remote_code=False
     )

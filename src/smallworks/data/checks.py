@@ -40,7 +40,7 @@ def schema_violations(examples: Sequence[Example], schema: Mapping[str, Any], fi
     """Outputs that the task's JSON schema does not allow."""
     import jsonschema_rs
 
-    validator = jsonschema_rs.validator_for(dict(schema))
+    validator = jsonschema_rs.validator_for(dict(schema), offline=True)
     bad = [example for example in examples if not validator.is_valid(json.loads(example.output))]
     if not bad:
         return []

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smallworks.data import checks, classes
+from smallworks.data import checks, classes, scope
+from smallworks.data.checks import numbers
 from smallworks.data.read import read_rows
 from smallworks.data.report import Notice, count_rows, name_rows
 from smallworks.data.shapes import Problem, at_hand, detect, reader, with_ids
@@ -23,7 +24,8 @@ def read_synthetic(
 ) -> tuple[tuple[Example, ...], list[Notice]]:
     """The rows that may be trained on beside those of the task, and what was seen in the others.
 
-    Rows whose text or group the test or validation part has, or that repeat a training row, are left out.
+    Rows whose text or group the test or validation part has, that repeat a training row, or that are marked
+    as out of scope are left out.
     """
     file = name_in(task, path)
     names = names_of(path)
@@ -38,6 +40,8 @@ def read_synthetic(
             f"'{file}' has the inputs {', '.join(rows[0].inputs)}, not {', '.join(sorted(wanted))}.",
             fix="Give it the columns of the training file, or name them: [data] input.",
         )
+    rows, found = _in_scope(task, rows, file)
+    notices += found
     if task.schema is not None:
         notices += checks.schema_violations(rows, task.schema, file)
     if labels:
@@ -50,6 +54,19 @@ def read_synthetic(
     rows, found = checks.duplicates(rows, file, remove=True)
     rows, repeated = _unlike(rows, parts["train"], file)
     return tuple(rows), [*notices, *found, *repeated]
+
+
+def _in_scope(task: Task, rows: Sequence[Example], file: str) -> tuple[Sequence[Example], list[Notice]]:
+    """The rows that may be learnt: those that a teacher takes for out of scope choose and measure nothing."""
+    kept, outside = scope.apart(task, rows)
+    if not outside:
+        return kept, []
+    sentence = (
+        f"Left out {count_rows(numbers(outside))} of '{file}' that are marked as out of scope "
+        f"('{task.data.out_of_scope}'): such rows are not learnt."
+    )
+    notice = Notice.of(numbers(outside), "info", "outside", sentence, file=file, removed=True)
+    return kept, [notice]
 
 
 def _of_others(

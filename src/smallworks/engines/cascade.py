@@ -15,7 +15,7 @@ import numpy as np
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import BundleError
 from smallworks.seams import Metered
-from smallworks.types import Answer, Choices, Chunk, Completion, Prompt, Sampling
+from smallworks.types import Answer, Choices, Chunk, Completion, Prompt, Sampling, Spent
 
 LEAST = 1e-300
 """The probability that stands for none, so that every logarithm is finite."""
@@ -43,18 +43,22 @@ class Cascade:
     def label(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text: the first sure stage's own, with the tokens of every stage that was asked."""
         found: dict[int, Answer] = {}
-        left, tokens = list(range(len(texts))), [(0, 0)] * len(texts)
-        for stage, name, threshold in zip(self.stages, self.names, self.thresholds, strict=True):
+        left = list(range(len(texts)))
+        spent: list[tuple[Spent, ...]] = [()] * len(texts)
+        rungs = zip(self.stages, self.names, self.thresholds, strict=True)
+        for place, (stage, name, threshold) in enumerate(rungs, 1):
+            last = place == len(self.stages)
             said = stage.answers([texts[i] for i in left]) if left else []
             for i, answer in zip(left, said, strict=True):
-                tokens[i] = (tokens[i][0] + answer.tokens_in, tokens[i][1] + answer.tokens_out)
-                if _sure(answer) >= threshold:
+                spent[i] = (*spent[i], *_spent(name, answer))
+                if last or (not answer.abstain and _sure(answer) >= threshold):
                     found[i] = replace(
                         answer,
                         stage=name,
-                        tokens_in=tokens[i][0],
-                        tokens_out=tokens[i][1],
+                        tokens_in=sum(part.tokens_in for part in spent[i]),
+                        tokens_out=sum(part.tokens_out for part in spent[i]),
                         abstain=bool(answer.abstain) if self.scoped else None,
+                        spent=spent[i],
                     )
             left = [i for i in left if i not in found]
         return [found[i] for i in range(len(texts))]
@@ -113,10 +117,14 @@ def _scoped(stage: Predictor) -> bool:
     return inner.scoped if isinstance(inner, Cascade) else stage.manifest.scope is not None
 
 
+def _spent(name: str, answer: Answer) -> tuple[Spent, ...]:
+    """What a stage took; of one that is a cascade, what each of its own stages did."""
+    parts = tuple(replace(part, stage=f"{name}/{part.stage}") for part in answer.spent)
+    return parts or (Spent(name, answer.tokens_in, answer.tokens_out),)
+
+
 def _sure(answer: Answer) -> float:
-    """The probability of the label; nothing where it is kept back, which clears the last threshold alone."""
-    if answer.abstain:
-        return 0.0
+    """The probability of the label; 1 where there are none."""
     return answer.probabilities[answer.text] if answer.probabilities else 1.0
 
 

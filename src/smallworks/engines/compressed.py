@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any
 
 from smallworks.errors import MissingExtra
 
 METHOD = "compressed-tensors"
 """The `quant_method` in a config.json."""
+_lock, _switched = Lock(), ExitStack()
+_loading: list[None] = []
 
 
 def setting(stored: Mapping[str, Any]) -> Any:
@@ -40,18 +43,35 @@ def settle(model: Any, stored: Mapping[str, Any]) -> None:
 def quiet() -> Iterator[None]:
     """No progress bars of compressed-tensors on the user's terminal, which cannot be told to have none.
 
-    Nor the warning of transformers that a setting stands beside those that are stored: that is meant.
+    Nor the warning of transformers that a setting stands beside those that are stored: that is meant. Both
+    are switches of the whole process: of several loads at once the first sets them, and the last sets them
+    back.
     """
+    with _lock:
+        if not _loading:
+            _switched.enter_context(_silenced())
+        _loading.append(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _loading.pop()
+            if not _loading:
+                _switched.close()
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
     from tqdm import tqdm
 
-    shown = tqdm.__init__
+    own, shown = vars(tqdm)["__init__"], tqdm.__init__
     tqdm.__init__ = lambda *given, **named: shown(*given, **{**named, "disable": True})
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You passed `quantization_config`")
             yield
     finally:
-        tqdm.__init__ = shown
+        tqdm.__init__ = own
 
 
 def _rounds_activations(stored: Mapping[str, Any]) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -23,7 +24,7 @@ from smallworks.rag.search import By, Hit, K
 from smallworks.text.folding import fold
 from smallworks.text.sentences import sentences as passage_sentences
 from smallworks.text.support import QUESTIONS, by_sentence, supported
-from smallworks.types import REFUSAL, PromptSpec, Sampling
+from smallworks.types import REFUSAL, Finish, PromptSpec, Sampling
 
 INSTRUCTION = "Answer the question from the context."
 """What the starter was taught; a bundle brings its own."""
@@ -32,6 +33,7 @@ SUPPORTED = 0.5
 """The mean support below which an answer is withheld: half of what it says stands nowhere in the passages."""
 CITED = 0.5
 """The support that a passage must give a sentence to be cited for it."""
+Alone = Callable[[], AbstractContextManager[None]]
 _MARK = re.compile(r"\s*\[\d+\]")
 
 
@@ -48,7 +50,8 @@ class Sentence:
 class Grounded:
     """`confidence` is the probability that the passages hold the answer; `declined` says why there is none.
 
-    `hits` are the passages that were found, `shown` those of them that were read, the best first.
+    `finish` is how the model's answer ended. `hits` are the passages that were found, `shown` those of them
+    that were read, the best first.
     """
 
     question: str
@@ -59,6 +62,7 @@ class Grounded:
     shown: tuple[Shown, ...]
     hits: tuple[Hit, ...]
     declined: str = ""
+    finish: Finish = "stop"
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
@@ -77,17 +81,20 @@ def ground(
     refusal: str = REFUSAL,
     sampling: Sampling | None = None,
     cancel: Event | None = None,
+    alone: Alone = nullcontext,
 ) -> Grounded:
     """One question. `threshold` stands in for the index's own; 0 lets everything pass that has support.
 
-    `sampling` stands in for the model's own.
+    `sampling` stands in for the model's own. Whatever asks the index does so inside `alone()`: the model,
+    which may take long, is asked outside of it.
     """
     start = time.perf_counter()
     if not question.strip():
         raise UserError("The question '' is empty.", fix="Ask something.")
-    hits = index.search(question, k, where=where, by=by)
-    curve = confidence.curve_of(index)
-    sure = curve.probability(confidence.signals(index, question, hits)) if hits else 0.0
+    with alone():
+        hits = index.search(question, k, where=where, by=by)
+        curve = confidence.curve_of(index)
+        sure = curve.probability(confidence.signals(index, question, hits)) if hits else 0.0
     least = curve.threshold if threshold is None else threshold
     parts = shown([hit.passage for hit in hits])
     found = Grounded(
@@ -103,9 +110,10 @@ def ground(
     if not hits or sure < least:
         said = replace(found, declined="the passages hardly hold what was asked for")
     elif model is None:
-        said = _best_passage(index, found)
+        with alone():
+            said = _best_passage(index, found)
     else:
-        said = _answered(index, found, model, sampling, cancel)
+        said = _answered(index, found, model, sampling, cancel, alone)
     return replace(said, ms=1000 * (time.perf_counter() - start))
 
 
@@ -117,7 +125,12 @@ def _best_passage(index: rag.Index, found: Grounded) -> Grounded:
 
 
 def _answered(
-    index: rag.Index, found: Grounded, model: Predictor, sampling: Sampling | None, cancel: Event | None
+    index: rag.Index,
+    found: Grounded,
+    model: Predictor,
+    sampling: Sampling | None,
+    cancel: Event | None,
+    alone: Alone,
 ) -> Grounded:
     """What the model says; `found` carries the refusal as its answer."""
     asked = as_answering(model)
@@ -131,7 +144,7 @@ def _answered(
         declined = "the model says that the passages do not tell"
     elif whole is None or whole < SUPPORTED:
         declined = f"what the model said does not stand in the passages: {text[:200]!r}"
-    elif not any(_bears(index, found.question, one.text, parts) for one in sentences):
+    elif not _borne(index, found.question, sentences, parts, alone):
         declined = f"what the model said stands in no sentence on the question: {text[:200]!r}"
     return replace(
         found,
@@ -139,6 +152,7 @@ def _answered(
         sentences=() if declined else sentences,
         shown=tuple(parts),
         declined=declined,
+        finish=said.finish,
         tokens_in=said.tokens_in,
         tokens_out=said.tokens_out,
     )
@@ -194,6 +208,13 @@ def _inputs(model: Predictor, question: str, text: str) -> Mapping[str, str] | s
 def posed(question: str, context: str) -> str:
     """A question with what it is to be answered from, as the starter was taught to read it."""
     return f"Context: {context}\n\nQuestion: {question}"
+
+
+def _borne(
+    index: rag.Index, question: str, said: Sequence[Sentence], parts: Sequence[Shown], alone: Alone
+) -> bool:
+    with alone():
+        return any(_bears(index, question, one.text, parts) for one in said)
 
 
 def _bears(index: rag.Index, question: str, said: str, parts: Sequence[Shown]) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Condition
 
 LOOK = 0.05
-"""Seconds between two looks at whether one who waits has given up: whoever sets an Event tells nobody here."""
+"""Seconds between two looks at whether one who waits has given up: an Event that is set wakes nobody here."""
 
 
 class Turns:
@@ -27,9 +27,7 @@ class Turns:
         """Those who waited with the same adapter when its turn came: they begin together."""
 
     @contextmanager
-    def turn(
-        self, scales: Sequence[float], given_up: Callable[[], bool] | None = None
-    ) -> Iterator[bool]:
+    def turn(self, scales: Sequence[float], given_up: Callable[[], bool] | None = None) -> Iterator[bool]:
         """Blocks until the adapter of these scales has its turn, by the order of arrival.
 
         False, and no turn is taken, for one who has given up before it came.

@@ -7,6 +7,9 @@ The index is a file inside of the bundle, so that the answer is the same whereve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 
@@ -20,9 +23,12 @@ from smallworks.errors import RequestError
 from smallworks.seams import Embedder, Metered
 from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling, Source
 
+PATIENCE_SECONDS = 0.1
+"""How often a question that waits for the index looks whether it is still wanted."""
+
 
 class Retriever:
-    """Implements seams.Model. An index is one thread's at a time: several questions wait for each other."""
+    """Implements seams.Model. An index is one thread's at a time; while a reader writes it is the others'."""
 
     engine = "retrieval"
     context = 0
@@ -45,29 +51,37 @@ class Retriever:
         threshold: float | None = None,
         cancel: Event | None = None,
     ) -> Grounded:
-        """The answer with all that it rests on; what is given stands in for what was frozen."""
-        with self._lock:
-            return ground(
-                self.index,
-                question,
-                self.reader,
-                k=self.how.k if k is None else k,
-                where=where,
-                threshold=threshold,
-                by=self.how.by,
-                refusal=self.how.refusal,
-                sampling=sampling,
-                cancel=cancel,
-            )
+        """The answer with all that it rests on; what is given stands in for what was frozen.
+
+        Raises CancelledError where nobody wants it any more before the index was free.
+        """
+        return ground(
+            self.index,
+            question,
+            self.reader,
+            k=self.how.k if k is None else k,
+            where=where,
+            threshold=threshold,
+            by=self.how.by,
+            refusal=self.how.refusal,
+            sampling=sampling,
+            cancel=cancel,
+            alone=partial(self._alone, cancel),
+        )
 
     def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
         """The answer or the refusal, and every passage that was found."""
         if not prompt.text.strip():
             raise RequestError("The question '' is empty.", fix="Ask something.")
-        found = self.ask(prompt.text, sampling, cancel=cancel)
+        try:
+            found = self.ask(prompt.text, sampling, cancel=cancel)
+        except CancelledError:
+            return Completion(text="", finish="cancelled", tokens_in=0, tokens_out=0)
+        if found.finish == "cancelled":
+            return Completion(text="", finish="cancelled", tokens_in=found.tokens_in, tokens_out=0)
         return Completion(
-            text=self._text(found),
-            finish="stop",
+            text=self.text_of(found),
+            finish="stop" if found.declined else found.finish,
             tokens_in=found.tokens_in,
             tokens_out=found.tokens_out,
             sources=sources_of(found),
@@ -90,7 +104,19 @@ class Retriever:
         if self.reader:
             self.reader.close()
 
-    def _text(self, found: Grounded) -> str:
+    @contextmanager
+    def _alone(self, cancel: Event | None) -> Iterator[None]:
+        """The index for this thread; waiting for it ends when `cancel` is set."""
+        while not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            if cancel is not None and cancel.is_set():
+                raise CancelledError
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def text_of(self, found: Grounded) -> str:
+        """What is said of it: without a reader that may be one sentence of the passage."""
         one_sentence = self.reader is None and self.how.shows == "sentence" and not found.declined
         return found.sentences[0].text if one_sentence else found.answer
 

@@ -8,7 +8,9 @@ first. Knows nothing of models.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,17 @@ DEEPEST = 64
 """Levels of a schema: more is no schema that anybody wrote."""
 KEPT_CHARACTERS = 16_384
 """Schemas up to this length are checked once; what is larger is checked each time, and not kept."""
+DRAFTS = frozenset({
+    "http://json-schema.org/draft-04/schema",
+    "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-07/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+})  # fmt: skip
+"""What `$schema` may name, with or without a '#' behind it: any other would be fetched from where it says."""
+SIGNS = re.compile(r"\\.|\[\^?\]?|&&|--|~~|.", re.DOTALL)
+"""Of a pattern: an escape, the beginning of a class (where a ']' stands for itself), a class's operator."""
+OPERATORS = frozenset({"&&", "--", "~~"})
 CHARACTER = "([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
 MORE = CHARACTER.replace("=-]", "=:@-]")
 URI = (
@@ -56,23 +69,38 @@ def usable(schema: Mapping[str, Any]) -> dict[str, Any]:
     if _depth(schema) > DEEPEST:
         raise SchemaError(f"The JSON schema is more than {DEEPEST} levels deep.", fix="Make it flatter.")
     bare = {key: value for key, value in schema.items() if key != OPTIONS}
+    _check(bare)
     spelled = _spelled(bare)
-    for one in (bare, spelled):
-        text = json.dumps(one)
-        problem = (_problem if len(text) <= KEPT_CHARACTERS else _problem.__wrapped__)(text)
-        if problem is not None:
-            raise SchemaError(problem, fix="Change that keyword, or leave it out.")
+    if spelled != bare:
+        _check(spelled)
     return {**spelled, OPTIONS: {"whitespace_flexible": False}}
 
 
 def fits(text: str, schema: Mapping[str, Any]) -> bool:
-    """Whether an answer is a document of the schema. Formats are not looked at."""
+    """Whether an answer is a document of the schema. Formats are not looked at, and nothing is fetched.
+
+    Numbers are taken as they are written: 1e999 is one. False too for a schema that is none, and for an
+    answer deeper than can be read.
+    """
     import jsonschema_rs
 
     try:
-        return jsonschema_rs.is_valid(dict(schema), json.loads(text))
-    except ValueError:
+        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)
+        return jsonschema_rs.is_valid(dict(schema), document, offline=True, validate_formats=False)
+    except (ValueError, ArithmeticError, RecursionError, jsonschema_rs.ReferencingError):
         return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _check(schema: Mapping[str, Any]) -> None:
+    """Raises SchemaError."""
+    text = json.dumps(schema)
+    problem = (_problem if len(text) <= KEPT_CHARACTERS else _problem.__wrapped__)(text)
+    if problem is not None:
+        raise SchemaError(problem, fix="Change that keyword, or leave it out.")
 
 
 @lru_cache(256)
@@ -81,15 +109,44 @@ def _problem(text: str) -> str | None:
     import jsonschema_rs
 
     schema = json.loads(text)
+    draft = schema.get("$schema")
+    if isinstance(draft, str) and draft.removesuffix("#") not in DRAFTS:  # meta.validate would fetch it
+        return _not_held(("$schema",), f"'{draft[:100]}' is no draft of json-schema.org from 4 to 2020-12")
     try:
         jsonschema_rs.meta.validate(schema)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        if message := _refusal(schema):
+            return _not_held(_guilty(schema, schema, ()), _first_line(message))
+        if place := next(_two_ways(schema, ()), None):
+            return _not_held(place, "inside [ ], '[', '&&', '--' and '~~' are read in two ways: escape them")
+        jsonschema_rs.validator_for(schema, offline=True, validate_formats=False)
+    except (ValueError, jsonschema_rs.ReferencingError) as error:  # ValidationError is a ValueError
         return f"The JSON schema is not valid: {str(error).splitlines()[0]}."
-    message = _refusal(schema)
-    if not message:
-        return None
-    place = "/".join(map(str, _guilty(schema, schema, ())))
-    return f"The JSON schema cannot be held at '{place}': {_first_line(message)}."
+    return None
+
+
+def _not_held(place: Sequence[str | int], why: str) -> str:
+    return f"The JSON schema cannot be held at '{'/'.join(map(str, place))}': {why}."
+
+
+def _two_ways(schema: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Places of patterns with a class in a class, such as [[:alpha:]]; JSON Schema has signs alone there."""
+    if isinstance(schema.get("pattern"), str) and _nests(schema["pattern"]):
+        yield (*path, "pattern")
+    for step, below in _below(schema):
+        if step[0] == "patternProperties" and _nests(str(step[1])):
+            yield (*path, *step)
+        if isinstance(below, dict):
+            yield from _two_ways(below, (*path, *step))
+
+
+def _nests(pattern: str) -> bool:
+    inside = False
+    for sign in SIGNS.findall(pattern):
+        opens = sign[0] == "["
+        if inside and (opens or sign in OPERATORS):
+            return True
+        inside = opens or (inside and sign != "]")
+    return False
 
 
 def _refusal(schema: Any) -> str:
@@ -140,9 +197,10 @@ def _spelled(schema: Any) -> Any:
             told[key] = [_spelled(below) for below in told[key]]
     for key in ONES:
         told |= {key: _spelled(told[key])} if key in told else {}
-    if told.get("format") == "uri":
+    others = told.get("allOf", [])  # none where a keyword that the schema's draft does not know has it
+    if told.get("format") == "uri" and isinstance(others, list):
         del told["format"]
-        told["allOf"] = [*told.get("allOf", ()), {"pattern": URI}]
+        told["allOf"] = [*others, {"pattern": URI}]
     return told
 
 

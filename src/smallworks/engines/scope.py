@@ -66,9 +66,9 @@ def fit(
     """The score and threshold from rows that the model was not fitted on: scores `inside` [n], `outside` [m].
 
     The threshold is the k-th lowest score in scope, so that a new row in scope falls below it with chance
-    k / (n + 1), which is at most `loss` (split conformal prediction). With enough rows out of scope, the
-    score is the one that tells them apart best, and k the one with most recall less loss; without, the score
-    is the probability, and k the largest.
+    k / (n + 1), at most `loss` (split conformal prediction); about so where `inside` are cross-fitted. With
+    enough rows out of scope, the score is the one that tells them apart best, and k the one with most recall
+    less loss; without, the score is the probability, and k the largest.
     """
     n, m = (len(next(iter(rows.values()), ())) for rows in (inside, outside))
     most = math.floor(loss * (n + 1) + ROUNDING)

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from smallworks.engines.schema import fits
+
 CLOSERS = {"{": "}", "[": "]"}
 ENDS = frozenset('"}]el')
 """Last characters of a finished value: a string, a container, true, false, null. A number may go on."""
@@ -16,15 +18,15 @@ ENDS = frozenset('"}]el')
 
 def whole(text: str, schema: Mapping[str, Any]) -> str:
     """The document up to its last finished member, or `text` itself where that does not fit the schema."""
-    import jsonschema_rs
-
     for end, closers in reversed(list(_places(text))):
         candidate = text[:end] + closers
         try:
-            document = json.loads(candidate)
+            json.loads(candidate)
         except ValueError:
             continue
-        return candidate if jsonschema_rs.is_valid(dict(schema), document) else text
+        except RecursionError:  # deeper than can be read
+            return text
+        return candidate if fits(candidate, schema) else text
     return text
 
 

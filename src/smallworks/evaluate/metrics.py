@@ -19,7 +19,7 @@ from smallworks.errors import DataError, TaskError, nearest
 from smallworks.evaluate.clusters import groups_of, share, tally_of
 from smallworks.evaluate.intervals import RESAMPLES, Floats, Statistic, Tally, bootstrap, wilson
 from smallworks.evaluate.scores import bleu_counts, field_counts
-from smallworks.types import KINDS, Estimate, Kind, Record
+from smallworks.types import KINDS, LOSS, RECALL, Estimate, Kind, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,8 +270,8 @@ def _scope() -> list[Metric]:
     lost = "share of the rows in scope that were handed over as out of it; lower is better"
     caught = "share of the rows out of scope that were handed over"
     return [
-        _some_rows("in_scope_loss", lost, proportion=True, lower_is_better=True, kind="classify"),
-        _some_rows("out_of_scope_recall", caught, proportion=True, kind="classify"),
+        _some_rows(LOSS, lost, proportion=True, lower_is_better=True, kind="classify"),
+        _some_rows(RECALL, caught, proportion=True, kind="classify"),
     ]
 
 

@@ -18,7 +18,7 @@ from smallworks.evaluate.retrieval import found
 from smallworks.evaluate.scores import score_row
 from smallworks.seams import Progress, silent
 from smallworks.text.support import context_of
-from smallworks.types import REFUSAL, Answer, Example, Kind, Record, Scorecard
+from smallworks.types import LOSS, REFUSAL, Answer, Example, Kind, Record, Scorecard
 
 WARM_UPS = 3
 
@@ -77,7 +77,7 @@ def record(
     if said.sources is not None:
         context = "\n".join(source.text for source in said.sources)
     scores = score_row(kind, parsed, example.output, refusal=refusal, context=context)
-    lost = {} if said.abstain is None else {"in_scope_loss": float(said.abstain)}
+    lost = {} if said.abstain is None else {LOSS: float(said.abstain)}
     return Record(
         example_id=example.id,
         prompt_hash="",

@@ -7,9 +7,7 @@ from dataclasses import replace
 
 from smallworks.evaluate.metrics import METRICS, estimate
 from smallworks.evaluate.run import run
-from smallworks.types import Answer, Estimate, Example
-
-RECALL, LOSS = "out_of_scope_recall", "in_scope_loss"
+from smallworks.types import LOSS, RECALL, Answer, Estimate, Example
 
 
 def out_of_scope_recall(

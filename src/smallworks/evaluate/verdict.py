@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 from smallworks.evaluate.intervals import LEVEL, at_least, at_most, paired_difference, quantile, tango
 from smallworks.evaluate.metrics import METRICS
-from smallworks.types import Comparison, Estimate, Latency, Targets, Verdict
+from smallworks.types import LOSS, Comparison, Estimate, Latency, Targets, Verdict
 
 LUCK = 1 - LEVEL
 """How often a candidate on the edge of its target may pass."""
@@ -118,10 +118,12 @@ def limits(
     latency: Latency | None = None,
     memory_bytes: int | None = None,
     cost_per_1000: float | None = None,
+    loss: Estimate | None = None,
 ) -> tuple[Verdict, ...]:
     """One plain verdict for each limit that the task sets: p95 in ms, memory in MB (10⁶ bytes), cost in $.
 
-    A limit whose measurement is missing is inconclusive.
+    A limit whose measurement is missing is inconclusive. `loss` is the share of the rows in scope that are
+    handed over: over its limit where the whole interval is; without one, nothing is handed over.
     """
     memory_mb = None if memory_bytes is None else memory_bytes / 1e6
     p95 = None if latency is None else latency.p95
@@ -130,7 +132,9 @@ def limits(
         ("peak memory", memory_mb, targets.memory_mb, lambda x: f"{x:,.0f} MB"),
         ("cost per 1,000 requests", cost_per_1000, targets.cost_per_1000, lambda x: f"${_short(x)}"),
     )
-    return tuple(_limit(name, value, most, show) for name, value, most, show in rows if most is not None)
+    plain = [_limit(name, value, most, show) for name, value, most, show in rows if most is not None]
+    most = targets.in_scope_loss
+    return (*plain, _loss(loss, most)) if loss and most is not None else tuple(plain)
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
@@ -218,6 +222,17 @@ def _limit(name: str, value: float | None, most: float, show: Callable[[float], 
     return Verdict(
         outcome="pass" if within else "fail",
         reason=f"{name} {show(value)} {relation} the limit of {show(most)}.",
+    )
+
+
+def _loss(loss: Estimate, most: float) -> Verdict:
+    """By the lower end: of thresholds exactly at the limit, luck alone takes every other one above it."""
+    within = loss.low <= most
+    relation = "is not shown to be over" if loss.value > most else "is within"
+    return Verdict(
+        outcome="pass" if within else "fail",
+        reason=f"{LOSS} {_interval(loss)} on {_rows(loss)} {relation if within else 'is over'} the limit of "
+        f"{most:g}.",
     )
 
 

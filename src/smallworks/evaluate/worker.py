@@ -76,5 +76,6 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The rows that a parent wrote for its child."""
-    return [Example(**{**raw, "documents": tuple(raw["documents"])}) for raw in files.read_jsonl(path)]
+    """The rows that a parent wrote for its child; those of older builds say nothing of documents."""
+    raws = files.read_jsonl(path)
+    return [Example(**{**raw, "documents": tuple(raw.get("documents", ()))}) for raw in raws]

@@ -126,9 +126,8 @@ class Finder:
 
     def _there(self, encoded: bytes) -> Sequence[_One]:
         """The patterns that a text holds at all. It begins early enough for those that look to their left."""
-        assert self._each is not None
         # One of them is there: none at all means that RE2 had not the memory to tell.
-        found = self._each.Match(encoded)
+        found = self._each.Match(encoded) if self._each else None
         return [self._ones[at] for at in sorted(found) if at < len(self._ones)] if found else self._ones
 
     def _of_kinds(self, spans: Sequence[personal.Span]) -> Iterator[Hit]:
@@ -220,7 +219,10 @@ def _beginnings(rule: Rule, source: str) -> tuple[str, int | None]:
 
 
 def _set(sources: Sequence[str]) -> Any:
-    """Tells in one pass which of the patterns, by their places, a text holds."""
+    """Tells in one pass which of the patterns, by their places, a text holds; None where they are too large.
+
+    A set takes more memory than the patterns do as one, and without it each is looked for by itself.
+    """
     import re2
 
     options = re2.Options()
@@ -228,7 +230,10 @@ def _set(sources: Sequence[str]) -> Any:
     found = re2.Set.SearchSet(options)
     for source in sources:
         found.Add(source)
-    found.Compile()
+    try:
+        found.Compile()
+    except re2.error:
+        return None
     return found
 
 

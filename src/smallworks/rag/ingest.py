@@ -94,6 +94,11 @@ def fingerprint(folder: Path) -> str:
     return files.hash_value([READING, found])
 
 
+def paths(folder: Path) -> set[str]:
+    """The documents of a folder, as an index names them."""
+    return {path for path, _ in _files(folder)}
+
+
 def _no_document(folder: Path) -> UserError:
     return UserError(
         f"'{folder}' holds no document.", fix=f"Files that are read end with {', '.join(READERS)}."

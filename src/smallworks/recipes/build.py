@@ -15,14 +15,14 @@ from smallworks import data, files, rag, settings
 from smallworks.bundle import Bundle
 from smallworks.bundle.store import hash_weights
 from smallworks.engines.base import BaseModel, resolve, resolve_embedder
-from smallworks.errors import DiskError, ModelError, SmallworksError
+from smallworks.errors import DiskError, ModelError, SmallworksError, TaskError
 from smallworks.evaluate import records
 from smallworks.evaluate.compare import compare
 from smallworks.evaluate.together import non_inferior_together
 from smallworks.recipes import reading
 from smallworks.recipes import table as tables
 from smallworks.recipes.choose import MARGIN, choose, judge_together
-from smallworks.recipes.finding import find
+from smallworks.recipes.finding import check_paths, find
 from smallworks.recipes.flagship import make_flagship, recorded_row
 from smallworks.recipes.measure import measure
 from smallworks.recipes.plan import (
@@ -31,14 +31,16 @@ from smallworks.recipes.plan import (
     READS,
     REFERENCES,
     RETRIEVAL,
+    SYNTHETIC,
     TUNED,
     Planned,
     plan,
     reasons,
     select,
+    shown,
 )
 from smallworks.recipes.steps import VERSION, Steps
-from smallworks.recipes.workshop import SYNTHETIC, Workshop
+from smallworks.recipes.workshop import Workshop
 from smallworks.seams import Progress, silent
 from smallworks.types import Record, Row, Table, Task, Verdict
 
@@ -70,6 +72,7 @@ class Survey:
 
 def survey(task: Task, options: Options) -> Survey:
     """Find the base and hash all that is read. Raises ModelError when the base is not to be had."""
+    _keep_apart(task, _out(task, options))
     base = _find_base(task, options)
     embedder = options.embedder or task.build.embedder or settings.load().embedder
     key = _key(task, options, base, embedder)
@@ -78,6 +81,17 @@ def survey(task: Task, options: Options) -> Survey:
 
 def _out(task: Task, options: Options) -> Path:
     return options.out or task.folder
+
+
+def _keep_apart(task: Task, out: Path) -> None:
+    """Raises TaskError where the next build would read what this one writes."""
+    documents = task.data.documents
+    if documents is not None and out.resolve().is_relative_to(documents.resolve()):
+        raise TaskError(
+            f"The output folder '{out}' lies below the [data] documents '{documents}': "
+            "the next build would index it.",
+            fix="Put the documents in a folder of their own, or name another one with --out.",
+        )
 
 
 def finished(task: Task, options: Options = Options()) -> Table | None:
@@ -126,6 +140,7 @@ def prepare(
     start = time.perf_counter()
     progress("data", 0, 0, "reading and checking")
     splits = data.load(task, progress)
+    check_paths(task, splits)
     steps = Steps(found.out / WORK / "steps", progress)
     steps.seconds["data"] = time.perf_counter() - start
     progress("data", 1, 1, "done")
@@ -154,9 +169,11 @@ def dry_run(task: Task, options: Options = Options()) -> tuple[Planned, ...]:
     """The plan with its estimated time and memory; reads the data, computes nothing."""
     found = survey(task, options)
     embedder, problem = _find_embedder(found.embedder, options, searches=_searches(task), fetch=False)
+    splits = data.load(task)
+    check_paths(task, splits)
     planned = plan(
         task,
-        data.load(task),
+        splits,
         found.base,
         embedder=found.embedder if embedder else None,
         only=options.only,
@@ -292,7 +309,7 @@ def _key(task: Task, options: Options, base: BaseModel | None, embedder: str | N
             "data": data.fingerprint(task),
             "documents": rag.fingerprint(task.data.documents) if task.data.documents else None,
             "synthetic": files.hash_file(task.data.synthetic) if task.data.synthetic else None,
-            "names": names,
+            "names": shown(options.only, options.skip),
             "base": asdict(base.pin) if base else None,
             "embedder": _embedder_key(embedder),
             "reasons": reasons(names, task, base, embedder),

@@ -144,6 +144,13 @@ def scope_of(bundle: Bundle) -> Scope | None:
     return bundle.manifest.scope or next(filter(None, found), None)
 
 
+def mark_of(bundle: Bundle) -> str | None:
+    """What rows out of scope are marked with, as it or a stage of it has it."""
+    least = bundle.manifest.scope
+    own = least.label if least else bundle.manifest.out_of_scope
+    return own or next(filter(None, map(mark_of, inner(bundle))), None)
+
+
 def promise_of(found: Routing, mix: Mix) -> dict[str, Any]:
     """What a card says of the promise, for the lineage."""
     if mix.promised:

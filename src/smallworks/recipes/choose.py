@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from smallworks.evaluate import verdict
 from smallworks.evaluate.together import targets_together
-from smallworks.types import Row, Targets, Verdict
+from smallworks.types import LOSS, Row, Targets, Verdict
 
 TIE = 1.1
 MARGIN = 0.02
@@ -23,18 +23,24 @@ def able(row: Row) -> bool:
 
 
 def over(row: Row, targets: Targets) -> list[str]:
-    """The reasons why a row does not keep the plain limits."""
+    """The reasons why a row does not keep the limits."""
     return [one.reason for one in _limits(row, targets) if one.outcome != "pass"]
+
+
+def counts(row: Row, targets: Targets) -> bool:
+    """Whether it is one of those that verdicts are corrected for: not out already, whatever its answers."""
+    unseen = replace(targets, in_scope_loss=None)  # the one limit on what was answered
+    return able(row) and not over(row, unseen)
 
 
 def judge_together(rows: Sequence[Row], targets: Targets) -> tuple[Row, ...]:
     """The rows, with the verdicts of all that may be chosen corrected for how many they are.
 
-    What cannot be served or breaks a limit was out whatever its answers, and does not count.
+    What cannot be served or breaks a plain limit was out whatever its answers, and does not count.
     """
     if targets.at_least is None:
         return tuple(rows)
-    family = [row for row in rows if able(row) and not over(row, targets)]
+    family = [row for row in rows if counts(row, targets)]
     measured = [row.metric for row in family if row.metric]
     verdicts = targets_together(measured, targets.at_least, metric=targets.metric)
     judged = {
@@ -94,7 +100,11 @@ def _near_best(within: Sequence[Row], targets: Targets, against: Against) -> tup
 
 def _limits(row: Row, targets: Targets) -> tuple[Verdict, ...]:
     return verdict.limits(
-        targets, latency=row.latency, memory_bytes=row.peak_memory_bytes, cost_per_1000=row.cost_per_1000
+        targets,
+        latency=row.latency,
+        memory_bytes=row.peak_memory_bytes,
+        cost_per_1000=row.cost_per_1000,
+        loss=row.metrics.get(LOSS),
     )
 
 

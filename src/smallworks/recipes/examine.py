@@ -12,7 +12,7 @@ from smallworks import child, data, taskfile
 from smallworks.bundle import Bundle, open_bundle
 from smallworks.data.read import read_rows
 from smallworks.engines.opening import open_bundle as open_predictor
-from smallworks.errors import DataError
+from smallworks.errors import DataError, TaskError
 from smallworks.evaluate import records
 from smallworks.evaluate.abstention import Abstention, abstention
 from smallworks.evaluate.calibration import Reliability, reliability
@@ -20,7 +20,7 @@ from smallworks.evaluate.compare import compare as compare_records
 from smallworks.evaluate.metrics import kind_of
 from smallworks.evaluate.replay import replay
 from smallworks.evaluate.worker import write_examples
-from smallworks.recipes.cascade import scope_of
+from smallworks.recipes.cascade import mark_of, scope_of
 from smallworks.seams import Progress, silent
 from smallworks.types import (
     REFUSAL,
@@ -138,12 +138,13 @@ def outside_rows(bundle: Bundle, rows: Path | None) -> tuple[Example, ...]:
     return data.read_outside(_task_of(bundle, rows), rows)
 
 
-def _out_of_scope(bundle: Bundle) -> str | None:
-    """What rows out of scope are marked with, as the bundle has it, or the task that it lies beside."""
-    if least := scope_of(bundle):
-        return least.label
+def _task_beside(bundle: Bundle) -> Task | None:
+    """The task that built it, if it still lies beside it; its documents may be gone. Raises TaskError."""
     home = _home(bundle)
-    return taskfile.load_task(home).data.out_of_scope if (home / taskfile.FILE_NAME).is_file() else None
+    if not (home / taskfile.FILE_NAME).is_file():
+        return None
+    task = taskfile.load_task(home, documents=False)
+    return task if (task.name, task.kind) == (bundle.manifest.task, bundle.manifest.kind) else None
 
 
 def labels_of(bundle: Bundle) -> tuple[str, ...]:
@@ -157,21 +158,29 @@ def _home(bundle: Bundle) -> Path:
 
 
 def _task_of(bundle: Bundle, rows: Path) -> Task:
-    """The task that a bundle was made for, as far as reading rows needs it."""
-    manifest, home = bundle.manifest, _home(bundle)
-    asked = manifest.kind == "answer" and (home / taskfile.FILE_NAME).is_file()
+    """The task that a bundle was made for, as far as reading rows needs it; one that is broken is no help."""
+    manifest = bundle.manifest
+    try:
+        beside = _task_beside(bundle)
+    except TaskError:
+        beside = None
+    known = beside.data if beside else DataFiles(train=rows)
+    found = manifest.retrieval
     return Task(
         name=manifest.task,
         kind=manifest.kind,
         instruction=manifest.prompt.instruction,
         folder=rows.parent,
         data=DataFiles(
-            train=rows, columns=_columns(manifest.columns, rows), out_of_scope=_out_of_scope(bundle)
+            train=rows,
+            columns=_columns(manifest.columns, rows),
+            out_of_scope=mark_of(bundle) or known.out_of_scope,
+            documents=known.documents,
         ),
         targets=Targets(metric=taskfile.METRICS[manifest.kind][0]),
         labels=labels_of(bundle),
         schema=manifest.prompt.schema,
-        refusal=taskfile.load_task(home).refusal if asked else REFUSAL,
+        refusal=found.refusal if found else beside.refusal if beside else REFUSAL,
     )
 
 
@@ -197,10 +206,9 @@ def asked(*paths: Path, rows: Path | None) -> tuple[Kind, Targets]:
         kind = kind_of(records.first(paths[0]))
         return kind, Targets(metric=taskfile.METRICS[kind][0])
     kind = bundle.manifest.kind
-    home = rows if rows and rows.is_dir() else _home(bundle)
-    if (home / taskfile.FILE_NAME).is_file():
-        return kind, taskfile.load_task(home).targets
-    return kind, Targets(metric=taskfile.METRICS[kind][0])
+    named = rows is not None and (rows / taskfile.FILE_NAME).is_file()
+    task = taskfile.load_task(rows) if rows and named else _task_beside(bundle)
+    return kind, task.targets if task else Targets(metric=taskfile.METRICS[kind][0])
 
 
 def records_of(path: Path, rows: Path | None, *, progress: Progress = silent) -> tuple[Record, ...]:

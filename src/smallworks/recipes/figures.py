@@ -29,6 +29,12 @@ def grouped(estimate: Estimate) -> str:
     )
 
 
+def handed_over(share: Estimate, whose: str) -> str:
+    """A share of the rows `whose`, 'in scope' or 'out of scope', that a person or a dearer model gets."""
+    low, high = 100 * share.low, 100 * share.high
+    return f"hands over {100 * share.value:.1f} % ({low:.1f}–{high:.1f}) of the {share.n:,} rows {whose}"
+
+
 def percent(value: float) -> str:
     """A probability; certainty is never claimed by rounding."""
     return ">99 %" if 0.995 <= value < 1 else "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"

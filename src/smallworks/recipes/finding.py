@@ -1,8 +1,9 @@
 """How passages are found for a task: their size, how many, by words or vectors; chosen on validation rows.
 
 A setting is judged by how much of the expected answers stands in the passages that it finds; of those that
-are as good, the one with the least to read. Then the curve that tells when to answer is fitted on train and
-validation. The test questions are never looked at.
+are as good, the one with the least to read. Too few validation questions choose nothing: the defaults hold.
+Then the curve that tells when to answer is fitted on train and validation. The test questions are never
+looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from statistics import fmean
 from typing import Any
 
 from smallworks import rag
+from smallworks.bundle.manifest import Shows
+from smallworks.data import Splits
 from smallworks.engines.opening import PASSAGE_TOKENS
+from smallworks.errors import DataError, nearest
 from smallworks.evaluate import retrieval
 from smallworks.evaluate.scores import refuses, token_f1
 from smallworks.rag import confidence, search
@@ -23,15 +27,18 @@ from smallworks.recipes.documents import Question, converted_embedder, measure
 from smallworks.recipes.workshop import Workshop
 from smallworks.seams import Embedder
 from smallworks.text.support import supported
-from smallworks.types import Example
+from smallworks.types import Example, Task
 
 SIZES = (400, 800, 1600)
 KS = (1, 3, 5, 8)
 MOST = 4000
 """Characters that an answer may rest on at most: some 900 tokens, which leaves small contexts room."""
 TIE = 0.01
+LEAST = 20
+"""Validation questions with an answer to find that choose a setting; fewer would choose by chance."""
 DEFAULT_K, DEFAULT_SIZE = 5, 800
-"""Taken where no validation question has an answer to find."""
+DEFAULT_SHOWS: Shows = "sentence"
+"""Taken where there are fewer."""
 INDEX = "index.sqlite"
 
 
@@ -54,16 +61,16 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was chosen, among what, and the frozen index. `sentence`: one answers better than its passage.
+    """What was chosen, among what, and the frozen index. `shows` is which answers better without a reader.
 
-    `questions` is on how many validation questions; `calibrated` on how many the curve was fitted, 0: it is
-    a default.
+    `questions` counts the validation questions with an answer to find; there are no `settings` where they are
+    fewer than LEAST. `calibrated` is on how many questions the curve was fitted, 0: it is a default.
     """
 
     chosen: Setting
     settings: tuple[Setting, ...]
     questions: int
-    sentence: bool
+    shows: Shows
     calibrated: int
     index: Path
     encoder: Path | None
@@ -73,11 +80,35 @@ class Finding:
         names = (("held", one.held), ("recall@k", one.recall), ("MRR", one.mrr), ("nDCG", one.ndcg))
         told = ", ".join(f"{name} {value:.3f}" for name, value in names if value is not None)
         found = f"{one.k} passages of up to {one.size} characters by {WAYS[one.by]}"
+        if not self.settings:
+            few = f"{self.questions} validation questions have an answer to find"
+            return f"{found}, the defaults: {few}, and it takes {LEAST} to choose"
         among = f"chosen among {len(self.settings)} settings on {self.questions} validation questions"
-        return f"{found}, {among}: {told}" if self.questions else f"{found}, the defaults"
+        return f"{found}, {among}; on these rows, by which it was chosen: {told}"
 
 
 WAYS: Mapping[search.By, str] = {"words": "words", "vectors": "vectors", "both": "words and vectors"}
+
+
+def check_paths(task: Task, splits: Splits) -> None:
+    """Raises DataError for the first row of any part that names a document which is not there.
+
+    What a row names that expects the refusal counts for nothing.
+    """
+    if task.data.documents is None:
+        return
+    known = rag.paths(task.data.documents)
+    parts = (("training", splits.train), ("validation", splits.validation), ("test", splits.test))
+    for part, rows in parts:
+        for row in rows:
+            lost = [path for path in row.documents if path not in known]
+            if lost and not refuses(row.output, task.refusal):
+                near = nearest(lost[0], known)
+                raise DataError(
+                    f"The {part} row {row.row} ('{row.text[:60]}') names the document '{lost[0]}', "
+                    f"which '{task.data.documents}' does not have.",
+                    fix=near if near.startswith("Did you") else "Write paths as they stand below the folder.",
+                )
 
 
 def find(shop: Workshop) -> Finding:
@@ -87,13 +118,13 @@ def find(shop: Workshop) -> Finding:
     name, encoder = ("", None)
     if shop.embedder is not None:
         name, encoder = converted_embedder(shop.embedder, progress=shop.progress)
-    reads |= {"embedder": name, "refusal": shop.task.refusal}
+    reads |= {"embedder": name, "refusal": shop.task.refusal, "least": LEAST}
     result = shop.steps.run("choose-passages", reads, lambda folder: _choose(shop, reads, encoder, folder))
     return Finding(
         chosen=Setting(**result["chosen"]),
         settings=tuple(Setting(**one) for one in result["settings"]),
         questions=result["questions"],
-        sentence=result["sentence"],
+        shows=result["shows"],
         calibrated=result["calibrated"],
         index=shop.steps.folder_of("choose-passages", reads) / INDEX,
         encoder=encoder if result["chosen"]["by"] != "words" else None,
@@ -103,14 +134,13 @@ def find(shop: Workshop) -> Finding:
 def _choose(shop: Workshop, reads: Mapping[str, Any], encoder: Path | None, folder: Path) -> dict[str, Any]:
     embedder = encoder_of(encoder)
     asked = [one for one in shop.splits.validation if not refuses(one.output, shop.task.refusal)]
-    tried, f1 = list[Setting](), dict[tuple[int, search.By], bool]()
-    for size in SIZES:
+    tried, better = list[Setting](), dict[tuple[int, search.By], Shows]()
+    for size in SIZES if len(asked) >= LEAST else ():
         path = _indexed(shop, reads, size, embedder)
         with rag.Index(path, embedder) as index:
             for by in _ways(embedder):
-                if asked:
-                    tried += _tried(index, asked, size, by)
-                    f1[size, by] = _sentence_is_better(index, asked, by)
+                tried += _tried(index, asked, size, by)
+                better[size, by] = _better(index, asked, by)
     usual: search.By = "both" if embedder else "words"
     best = pick(tried) if tried else Setting(size=DEFAULT_SIZE, by=usual, k=DEFAULT_K)
     calibrated = _freeze(shop, _indexed(shop, reads, best.size, embedder), best, embedder, folder)
@@ -118,7 +148,7 @@ def _choose(shop: Workshop, reads: Mapping[str, Any], encoder: Path | None, fold
         "chosen": asdict(best),
         "settings": [asdict(one) for one in tried],
         "questions": len(asked),
-        "sentence": f1.get((best.size, best.by), True),
+        "shows": better.get((best.size, best.by), DEFAULT_SHOWS),
         "calibrated": calibrated,
     }
 
@@ -184,15 +214,15 @@ def _tried(index: rag.Index, asked: Sequence[Example], size: int, by: search.By)
     return settings
 
 
-def _sentence_is_better(index: rag.Index, asked: Sequence[Example], by: search.By) -> bool:
-    """Whether one sentence of the best passage has the higher mean F1 than all of it."""
+def _better(index: rag.Index, asked: Sequence[Example], by: search.By) -> Shows:
+    """What has the higher mean F1: all of the best passage, or the one sentence of it that tells most."""
     whole, one_sentence = [], []
     for one in asked:
         for hit in index.search(one.text, 1, by=by):
             text = hit.passage.text
             whole.append(token_f1(text, one.output))
             one_sentence.append(token_f1(confidence.telling(index, one.text, text), one.output))
-    return sum(one_sentence) >= sum(whole)
+    return "sentence" if sum(one_sentence) >= sum(whole) else "passage"
 
 
 def _freeze(shop: Workshop, working: Path, best: Setting, embedder: Embedder | None, folder: Path) -> int:
@@ -216,4 +246,4 @@ def _freeze(shop: Workshop, working: Path, best: Setting, embedder: Embedder | N
         index.store.freeze(folder / INDEX)
     for left in folder.glob("scratch.sqlite*"):
         left.unlink()
-    return curve.questions
+    return len(questions) if curve.questions else 0

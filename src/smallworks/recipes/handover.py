@@ -26,8 +26,8 @@ from smallworks.recipes.workshop import Workshop
 from smallworks.route import Promise, Routing, calibrate, stages_of
 from smallworks.route.calibrate import describe
 from smallworks.route.mixes import Mix
-from smallworks.route.stages import LOST, confidence, design
-from smallworks.types import Answer, Example, ExampleId, Record, Row
+from smallworks.route.stages import confidence, design
+from smallworks.types import LOSS, Answer, Example, ExampleId, Record, Row
 
 PROMISE = Promise(against="last", value=0.01)
 """What the cascades of a build are held to, where the held-out rows are enough to show it."""
@@ -240,7 +240,7 @@ def _mixed_row(shop: Workshop, name: str, first: Row, last: Row, mix: Mix, found
     path = shop.steps.folder / f"{name}-{files.hash_value([mix.thresholds, shop.data_key])[:12]}.jsonl"
     records.write(path, done)
     metrics = summarise(done, shop.task.kind)
-    metrics.pop(LOST, None)  # what the first stage kept back the last one answers
+    metrics.pop(LOSS, None)  # what the first stage kept back the last one answers
     return Row(
         name=name,
         kind="cascade",

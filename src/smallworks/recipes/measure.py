@@ -9,12 +9,11 @@ from typing import Any
 from smallworks import files
 from smallworks.bundle import Bundle
 from smallworks.evaluate import verdict
-from smallworks.evaluate.scope import LOSS, RECALL
 from smallworks.recipes import figures
 from smallworks.recipes.cascade import inner, is_remote, scope_of
 from smallworks.recipes.flagship import price
 from smallworks.recipes.workshop import Workshop
-from smallworks.types import Estimate, Latency, Parity, Row, Targets, Task, Verdict
+from smallworks.types import LOSS, RECALL, Estimate, Latency, Parity, Row, Targets, Task, Verdict
 
 
 def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
@@ -43,7 +42,7 @@ def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
         per_class=card["per_class"],
         notes=(
             *_notes(result, metrics),
-            *_in_scope(bundle, metrics),
+            *_in_scope(bundle, metrics, shop.task.targets.in_scope_loss),
             *_forgotten(bundle),
             *_searched(bundle),
         ),
@@ -78,7 +77,9 @@ def judge(
         verdicts.append(
             verdict.against_target(metrics[targets.metric], targets.at_least, metric=targets.metric)
         )
-    verdicts += verdict.limits(targets, latency=latency, memory_bytes=memory, cost_per_1000=cost)
+    verdicts += verdict.limits(
+        targets, latency=latency, memory_bytes=memory, cost_per_1000=cost, loss=metrics.get(LOSS)
+    )
     return verdict.combine(verdicts) if verdicts else None
 
 
@@ -113,16 +114,14 @@ def _evaluate(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> dict[s
     return result
 
 
-def _in_scope(bundle: Bundle, metrics: Mapping[str, Estimate]) -> tuple[str, ...]:
-    """What it keeps back as out of scope, where the task asks for it."""
+def _in_scope(bundle: Bundle, metrics: Mapping[str, Estimate], most: float | None) -> tuple[str, ...]:
+    """What it keeps back as out of scope, where the task asks for it; `most` is the limit in scope."""
     said = [f"scope: {why}"] if (why := bundle.manifest.lineage.get("scope")) else []
     for name, whose in ((RECALL, "out of scope"), (LOSS, "in scope")):
         if name in metrics:
-            one = metrics[name]
-            low, high = 100 * one.low, 100 * one.high
-            said.append(
-                f"hands over {100 * one.value:.1f} % ({low:.1f}–{high:.1f}) of the {one.n:,} rows {whose}"
-            )
+            said.append(figures.handed_over(metrics[name], whose))
+    if LOSS in metrics and most is not None and metrics[LOSS].low > most:
+        said[-1] += f": over the limit of {100 * most:g} %"
     return tuple(said)
 
 

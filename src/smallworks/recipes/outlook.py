@@ -15,7 +15,7 @@ from smallworks.evaluate import records
 from smallworks.evaluate.compare import compare
 from smallworks.evaluate.together import shown_together
 from smallworks.recipes import figures
-from smallworks.recipes.choose import able, cheapest, over
+from smallworks.recipes.choose import able, cheapest, counts, over
 from smallworks.types import Comparison, Row, Table, Task
 
 GRID = 1000
@@ -43,8 +43,9 @@ class Point:
 
 def ladder(task: Task, table: Table) -> tuple[Rung, ...]:
     """The choice for every target from 0 to 1, all other limits as they are."""
-    family = [row for row in table.rows if able(row) and not over(row, task.targets)]
-    held = list(zip(family, _shown(task, family), strict=True))
+    family = [row for row in table.rows if counts(row, task.targets)]
+    shown = zip(family, _shown(task, family), strict=True)
+    held = [(row, most) for row, most in shown if not over(row, task.targets)]
     rungs: list[Rung] = []
     low = 0
     for high in sorted({shown for _, shown in held if shown > 0}):

@@ -20,8 +20,9 @@ from smallworks.types import Task
 BASELINES = ("majority", "linear", "fused")
 REFERENCES = ("lm-zero", "lm-few", "lm-lora", "lm-full")
 QUANTIZATIONS = ("q8_0", "q4_0")
-RETRIEVAL, READS = "retrieval", "+retrieval"
-"""The best passage alone; what is added to the name of a candidate that reads the best ones."""
+RETRIEVAL, READS, SYNTHETIC = "retrieval", "+retrieval", "+synthetic"
+"""The best passage alone; what is added to the name of a candidate that reads the best ones, and of one that
+learns from synthetic rows too."""
 CLOSED = ("lm-zero", "flagship")
 """Where a task has documents, these are also asked without them: what the model knows by itself."""
 CASCADES = ("cascade-fused", "cascade-lm", "cascade-flagship")
@@ -37,6 +38,12 @@ TUNED: dict[str, Method] = {"lm-lora": "lora", "lm-full": "full"}
 """The candidates that are tuned, and how a build tunes them."""
 TWINS = ("linear", "lm-lora")
 """Candidates that are made a second time with the synthetic rows where a task has some: NAME+synthetic."""
+SHOWN = (
+    *CANDIDATES,
+    *(name + READS for name in CANDIDATES if name.startswith("lm-") or name == "flagship"),
+    *(name + SYNTHETIC for name in TWINS),
+)
+"""Every name that a table may show."""
 MOST_TUNED_WHOLE = 200_000_000
 """Parameters of the largest base that is tuned whole: weights, gradients and two moments in float32 take 16
 bytes each (3.2 GB), a checkpoint 12, and every bundle carries all the weights. Above, LoRA learns as much.
@@ -77,7 +84,7 @@ def plan(
     Where the task has synthetic rows, TWINS come a second time, trained on these too. Where it has documents,
     language models read the passages found in them; those in CLOSED come without them first.
     """
-    planned = list[Planned]()
+    planned, asked = list[Planned](), shown(only, skip)
     for name in select(only, skip):
         if name == RETRIEVAL and task.kind != "answer" and name not in only:
             continue
@@ -88,9 +95,13 @@ def plan(
         if reads:
             planned.append(replace(one, name=name + READS))
         elif splits.synthetic and name in TWINS:
-            planned.append(replace(one, name=f"{name}+synthetic"))
+            planned.append(replace(one, name=name + SYNTHETIC))
+    planned = [one for one in planned if one.name in asked]
     if not planned:
-        raise UserError("Every candidate is skipped.", fix=f"Leave one of: {', '.join(CANDIDATES)}.")
+        fix = f"Leave one of: {', '.join(CANDIDATES)}."
+        if any("+" in pattern for pattern in only):
+            fix = "NAME+retrieval needs [data] documents in task.toml, NAME+synthetic [data] synthetic."
+        raise UserError("Every candidate is skipped.", fix=fix)
     return tuple(planned)
 
 
@@ -102,15 +113,35 @@ def _reads(name: str, task: Task) -> bool:
 
 
 def select(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
-    """Names that match `only` (default all) and not `skip`; both take patterns such as 'lm-*'."""
+    """The candidates of which a form is asked for (see `shown`), as CANDIDATES names them."""
+    left = {_plain(name) for name in shown(only, skip)}
+    return tuple(name for name in CANDIDATES if name in left)
+
+
+def shown(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
+    """Names of SHOWN that match `only` (default all) and not `skip`; both take patterns such as 'lm-*'.
+
+    'lm-zero' also means 'lm-zero+retrieval'; that means itself alone.
+    """
     for pattern in (*only, *skip):
-        if not any(fnmatchcase(name, pattern) for name in CANDIDATES):
-            raise UserError(f"There is no candidate '{pattern}'.", fix=nearest(pattern, CANDIDATES))
-    asked = [n for n in CANDIDATES if not only or any(fnmatchcase(n, p) for p in only)]
-    left = tuple(n for n in asked if not any(fnmatchcase(n, p) for p in skip))
+        if not any(fnmatchcase(name, pattern) for name in SHOWN):
+            known = SHOWN if "+" in pattern else CANDIDATES
+            raise UserError(f"There is no candidate '{pattern}'.", fix=nearest(pattern, known))
+    asked = [name for name in SHOWN if not only or _matches(name, only)]
+    left = tuple(name for name in asked if not _matches(name, skip))
     if not left:
-        raise UserError("Every candidate is skipped.", fix=f"Leave one of: {', '.join(asked)}.")
+        names = dict.fromkeys(map(_plain, asked))
+        raise UserError("Every candidate is skipped.", fix=f"Leave one of: {', '.join(names)}.")
     return left
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(one, pattern) for one in (name, _plain(name)) for pattern in patterns)
+
+
+def _plain(name: str) -> str:
+    """The candidate whatever it reads or learns from besides: 'lm-zero+retrieval' → 'lm-zero'."""
+    return name.partition("+")[0]
 
 
 def reasons(
@@ -121,7 +152,8 @@ def reasons(
 
 
 def family(name: str) -> str:
-    """The way of doing the task, whatever the weights' format: 'lm-lora-q4_0' → 'lm-lora'."""
+    """The way of doing the task, whatever the weights' format: 'lm-lora-q4_0+retrieval' → 'lm-lora'."""
+    name = _plain(name)
     if name in CASCADES:
         return "cascade"
     return next((ref for ref in REFERENCES if name == ref or name.startswith(f"{ref}-")), name)

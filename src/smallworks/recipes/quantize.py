@@ -30,7 +30,7 @@ from smallworks.recipes.measure import disk_bytes
 from smallworks.recipes.samples import samples
 from smallworks.recipes.steps import Steps
 from smallworks.seams import Progress, silent
-from smallworks.types import Comparison, Estimate, Example, Parity, Record, Verdict
+from smallworks.types import LOSS, RECALL, Comparison, Estimate, Example, Parity, Record, Verdict
 
 WORK, RECORDS, FIRST = ".smallworks", "records.jsonl", "first.jsonl"
 """The folder of work in progress, beside the bundle, and files in it."""
@@ -44,7 +44,8 @@ class Form:
     """One line of the table; the first is the bundle itself, with nothing to compare.
 
     `prefill` and `decode` are tokens a second. `change` is this form against the bundle on the same rows,
-    `flipped` the share of rows answered differently, `divergence` that of labels or first tokens.
+    `flipped` the share of rows answered differently, `divergence` that of labels or first tokens. The last
+    two are the shares handed over of the rows in scope and out of it, where the bundle tells them apart.
     """
 
     format: str
@@ -59,6 +60,8 @@ class Form:
     divergence: Divergence | None = None
     verdict: Verdict | None = None
     parity: Parity | None = None
+    in_scope_loss: Estimate | None = None
+    out_of_scope_recall: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +145,11 @@ def frozen(
 ) -> list[Bundle]:
     """A bundle for each format, beside the one they are made of; those of an earlier run are kept.
 
-    `rows` of token ids are what some forms are fitted on.
+    `rows` of token ids are what some forms are fitted on; those fitted on others are made again.
     """
-    found = {format: weights.quantized_before(bundle, format) for format in formats}
+    digest = files.hash_value([list(row) for row in rows])
+    fitted = {format: digest if format in LLMCOMPRESSOR else None for format in formats}
+    found = {format: weights.quantized_before(bundle, format, fitted[format]) for format in formats}
     todo = [format for format in formats if found[format] is None]
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -153,7 +158,8 @@ def frozen(
         for format in todo:
             make = partial(_beside, bundle) if format in ADAPTED else partial(_made, whole, rows)
             made = make(scratch, format, progress)
-            found[format] = weights.freeze_quantized(bundle, made, format, scratch / f"draft-{format}")
+            draft = scratch / f"draft-{format}"
+            found[format] = weights.freeze_quantized(bundle, made, format, draft, fitted[format])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return [made for made in found.values() if made]
@@ -227,6 +233,7 @@ class Measuring:
 
 def _form(format: str, measured: Measured, metric: str) -> Form:
     card, parity = measured.figures["scorecard"], measured.figures["parity"]
+    found = {name: Estimate(**raw) for name, raw in card["metrics"].items()}
     return Form(
         format=format,
         bundle=measured.bundle.path,
@@ -234,6 +241,8 @@ def _form(format: str, measured: Measured, metric: str) -> Form:
         peak_memory_bytes=card["peak_memory_bytes"],
         prefill=measured.figures["prefill"],
         decode=measured.figures["decode"],
-        metric=Estimate(**card["metrics"][metric]),
+        metric=found[metric],
         parity=Parity(**parity) if parity else None,
+        in_scope_loss=found.get(LOSS),
+        out_of_scope_recall=found.get(RECALL),
     )

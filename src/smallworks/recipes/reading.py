@@ -129,7 +129,7 @@ def _manifest(shop: Workshop, name: str, reader: Bundle | None, found: Finding) 
             k=found.chosen.k,
             by=found.chosen.by,
             refusal=task.refusal,
-            shows="sentence" if found.sentence else "passage",
+            shows=found.shows,
         ),
         lineage={
             "data": shop.data_key,

@@ -18,7 +18,7 @@ from smallworks import files
 from smallworks.data import Splits
 from smallworks.data.report import name_rows
 from smallworks.evaluate.metrics import METRICS
-from smallworks.recipes import answers, curves, figures, mixes, picture, reliability
+from smallworks.recipes import answer_lines, curves, figures, mixes, picture, reliability
 from smallworks.recipes.commands import commands, versions
 from smallworks.recipes.evidence import Evidence, gather
 from smallworks.recipes.finding import Finding
@@ -90,9 +90,9 @@ def render(
         narrow=Markup(picture.draw(table, task.targets, width=NARROW[0], height=NARROW[1])),
         cascades=[(one.name, Markup(mixes.draw(one)), mixes.said(one)) for one in mixes.of_table(table)],
         columns=_columns(table.metric),
-        answers=answers.lines(table),
-        answer_heads=answers.heads(table),
-        searches=answers.tried(found) if found else (),
+        answers=answer_lines.lines(table),
+        answer_heads=answer_lines.heads(table),
+        searches=answer_lines.tried(found) if found else (),
         searched=str(found or ""),
         tunings=_tunings(tunings or {}),
         lines=[_line(row, row.name == table.chosen_name) for row in table.rows if row.metric],

@@ -15,7 +15,8 @@ from smallworks.engines.shots import POOL, read_pool
 from smallworks.errors import UserError
 from smallworks.prompt import Renderer, template, tokenizer
 
-ROWS = 128
+ROWS = 64
+"""128 whole prompts took GPTQ of the starter some four minutes of CPU; rows of one task are much alike."""
 LONGEST = 1024
 """Tokens of a row that are read."""
 SHOTS = 4

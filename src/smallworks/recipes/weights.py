@@ -35,6 +35,8 @@ GGUF = "model.gguf"
 ADAPTER = "adapter.gguf"
 WHOLE = ("f32", "f16", "bf16")
 """Precisions of weights that nothing has been taken from yet."""
+SAMPLES = "samples"
+"""What the lineage calls the hash of the rows that a form was fitted on."""
 
 
 def quantized(bundle: Bundle) -> str | None:
@@ -145,7 +147,7 @@ def _linked(source: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name}-{os.getpid()}")
     try:
         os.link(source, beside)
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -165,10 +167,13 @@ def licences(bundle: Bundle) -> list[Path]:
     )
 
 
-def freeze_quantized(reference: Bundle, made: Path, quantization: str, draft: Path) -> Bundle:
+def freeze_quantized(
+    reference: Bundle, made: Path, quantization: str, draft: Path, samples: str | None = None
+) -> Bundle:
     """`made`, a file or a folder, as a bundle beside `reference`.
 
-    Words, golden rows, shots and calibration are taken over.
+    Words, golden rows, shots and calibration are taken over. `samples` is the hash of the rows that it was
+    fitted on, if any.
     Built from the same weights it is the bundle that a build makes, under the same id.
     """
     assert quantization in PRECISIONS
@@ -187,7 +192,11 @@ def freeze_quantized(reference: Bundle, made: Path, quantization: str, draft: Pa
         adapter=ADAPTER if beside else None,
         base=None,
         quantization=quantization,
-        lineage={**reference.manifest.lineage, "reference": reference.id},
+        lineage={
+            **reference.manifest.lineage,
+            "reference": reference.id,
+            **({SAMPLES: samples} if samples else {}),
+        },
     )
     return freeze(draft, manifest, into=reference.path.parent)
 
@@ -202,11 +211,15 @@ def _place(quantization: str) -> tuple[EngineName, str]:
     return ("transformers", "model") if by_transformers else ("llamacpp", GGUF)
 
 
-def quantized_before(reference: Bundle, quantization: str) -> Bundle | None:
-    """The bundle that an earlier run froze of `reference`, beside it and intact."""
+def quantized_before(reference: Bundle, quantization: str, samples: str | None = None) -> Bundle | None:
+    """The bundle that an earlier run froze of `reference`, beside it and intact, fitted on the same rows."""
     name = f"{reference.manifest.task}-{reference.manifest.candidate}-{quantization}-*"
     for path in sorted(reference.path.parent.glob(name)):
-        if intact(path) and (found := open_bundle(path)).manifest.lineage.get("reference") == reference.id:
+        if not intact(path):
+            continue
+        found = open_bundle(path)
+        lineage = found.manifest.lineage
+        if (lineage.get("reference"), lineage.get(SAMPLES)) == (reference.id, samples):
             return found
     return None
 

@@ -20,12 +20,12 @@ from smallworks.engines.base import BaseModel, Words, words_of
 from smallworks.errors import BundleError
 from smallworks.evaluate.worker import write_examples
 from smallworks.prompt import choose
+from smallworks.recipes.plan import SYNTHETIC
 from smallworks.recipes.steps import Steps
 from smallworks.seams import Progress
 from smallworks.types import Example, PromptSpec, Task
 
 GOLDEN_ROWS = 24
-SYNTHETIC = "+synthetic"
 UNLABELLED_ROWS = 96
 
 
@@ -171,7 +171,9 @@ class Workshop:
         if fitted["calibration"]:
             manifest = replace(manifest, calibration=read_calibration(fitted["calibration"]))
         manifest = replace(manifest, lineage={**manifest.lineage, **self.replaces})
-        return freeze(draft, with_scope(manifest, fitted["scope"]), into=self.bundles)
+        manifest = with_scope(manifest, fitted["scope"])
+        mark = None if manifest.scope else self.task.data.out_of_scope
+        return freeze(draft, replace(manifest, out_of_scope=mark), into=self.bundles)
 
     @cached_property
     def replaces(self) -> dict[str, Any]:

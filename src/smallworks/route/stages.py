@@ -14,19 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallworks.errors import DataError
-from smallworks.types import Record
+from smallworks.types import LOSS, Record
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 SCORE = "accuracy"
 """The score that tells right from wrong."""
-LOST = "in_scope_loss"
-"""The score that tells what was handed over as out of scope, in whatever it was said."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage on n rows: `confidence` [n] 0–1 and calibrated, `right` [n]; all stages in one order of rows.
+    """One stage on n rows: `confidence` [n] 0–1 and calibrated, `right` [n]; all in one order of rows.
 
     `cost` is dollars and `ms` milliseconds of one request that reaches it.
     """
@@ -68,9 +66,12 @@ def stages_of(
 
 
 def confidence(record: Record) -> float:
-    """The probability of what was said; 1 where no probabilities are given, 0 where it was kept back."""
-    if record.scores.get(LOST):
-        return 0.0
+    """The probability of what was said; 1 where no probabilities are given.
+
+    -1 where it was kept back: below every threshold, 0 too.
+    """
+    if record.scores.get(LOSS):
+        return -1.0
     return max(record.probabilities.values()) if record.probabilities else 1.0
 
 

@@ -39,13 +39,14 @@ class Limiter:
     def of(self, key: Key) -> Allowance:
         minute = Limits(key.requests_per_minute, key.tokens_per_minute, key.at_once)
         month = Limits(monthly_tokens=key.monthly_tokens, monthly_micros=key.monthly_micros)
-        here = self._minutes.setdefault(key.account, Minute())
-        if not self._shared:
-            return Allowance(key, self, here, minute, month)
-        both = Limits(
-            minute.requests, minute.tokens, minute.at_once, month.monthly_tokens, month.monthly_micros
-        )
-        return Allowance(key, self, here, NO_LIMITS, both)
+        if self._shared:
+            both = Limits(
+                minute.requests, minute.tokens, minute.at_once, month.monthly_tokens, month.monthly_micros
+            )
+            return Allowance(key, self, None, NO_LIMITS, both)
+        if key.account not in self._minutes:
+            self._minutes[key.account] = Minute()
+        return Allowance(key, self, self._minutes[key.account], minute, month)
 
     def close(self) -> None:
         if self.clerk is not None:
@@ -55,8 +56,10 @@ class Limiter:
 class Allowance:
     """Of one key, for as long as it stays as it is. Belongs to one event loop."""
 
-    def __init__(self, key: Key, limiter: Limiter, minute: Minute, here: Limits, there: Limits) -> None:
-        """`minute` counts by the limits `here`, the clerk by those `there`."""
+    def __init__(
+        self, key: Key, limiter: Limiter, minute: Minute | None, here: Limits, there: Limits
+    ) -> None:
+        """`minute` counts by the limits `here`, the clerk by those `there`; None: the clerk counts all."""
         self.key, self._limiter, self._minute = key, limiter, minute
         self._here, self._there = here, there
         self._requests = _Seen.of(b"requests", key.requests_per_minute)
@@ -64,7 +67,7 @@ class Allowance:
 
     async def knock(self) -> None:
         """Count one request. Raises RateLimitExceeded when the minute has none left."""
-        if self._here.requests is not None:
+        if self._minute is not None and self._here.requests is not None:
             self._check(self._minute.knock(self._here))
         if self._there.requests is not None:
             await self._asked(Knock(self.key.account, self._there))
@@ -76,9 +79,9 @@ class Allowance:
         """
         most, account = price.most(tokens), self.key.account
         holding = Holding(self, price, tokens)
-        if self._here.holds:
+        if self._minute is not None and self._here.holds:
             self._check(self._minute.hold(self._here, tokens), tokens)
-            holding.here = True
+            holding.held_here = True
         if self._there.holds:
             entry = Hold(account, self._there, secrets.token_hex(8), tokens, most)
             try:
@@ -92,14 +95,14 @@ class Allowance:
     def headers(self) -> list[Header]:
         """The limits of a minute as OpenAI's API tells them, as this server last saw them."""
         now = time.monotonic()
-        if self._here is not NO_LIMITS:
+        if self._minute is not None:
             self._note(self._minute.left(self._here))
         return [header for seen in (self._requests, self._tokens) if seen for header in seen.told(now)]
 
     def settle(self, holding: Holding, tokens: int, micros: int) -> None:
         """From any thread."""
         clerk = self._limiter.clerk
-        if holding.here:
+        if holding.held_here and self._minute is not None:
             self._minute.settle(self._here, holding.tokens, tokens)
         if clerk is None:
             return
@@ -177,17 +180,23 @@ class Holding:
     _allowance: Allowance | None
     _price: Price
     tokens: int
-    here: bool = False
+    held_here: bool = False
     """Whether they are held in this process; `there` by the clerk."""
     there: Hold | None = None
     answered: bool = False
 
-    def close(self, tokens_in: int = 0, tokens_out: int = 0, *, answered: bool = False) -> None:
-        """What was used, which is charged in full, whatever was held. From any thread."""
+    def close(
+        self, tokens_in: int = 0, tokens_out: int = 0, *, answered: bool = False, micros: int | None = None
+    ) -> None:
+        """What was used, which is charged in full, whatever was held. From any thread.
+
+        `micros` is what it cost, by the price that it was held at unless told.
+        """
         allowance, self._allowance = self._allowance, None
         if allowance is not None:
             self.answered = answered or bool(tokens_in or tokens_out)
-            allowance.settle(self, tokens_in + tokens_out, self._price.cost(tokens_in, tokens_out))
+            cost = self._price.cost(tokens_in, tokens_out) if micros is None else micros
+            allowance.settle(self, tokens_in + tokens_out, cost)
 
 
 class _Seen:

@@ -15,6 +15,7 @@ from threading import Event
 from typing import Any, Protocol
 
 from smallworks.engines.predictor import Inputs, Predictor, text_of
+from smallworks.engines.retriever import Retriever
 from smallworks.engines.whole import whole
 from smallworks.errors import RequestError, nearest
 from smallworks.seams import Able
@@ -58,7 +59,8 @@ class Work(Protocol):
 class Ask:
     """One thing asked of one bundle: the task on `inputs`, or, where there are `messages`, a conversation.
 
-    `again` says that it is one more draw for a prompt whose tokens another one counts.
+    `again` says that it is one more draw for a prompt whose tokens another one counts. `whole_within` is the
+    most tokens that were asked for where an answer cannot be cut: it comes whole or not at all.
     """
 
     predictor: Predictor
@@ -66,6 +68,7 @@ class Ask:
     inputs: Inputs = ""
     messages: tuple[Message, ...] = ()
     again: bool = False
+    whole_within: int | None = None
 
     def answer(self, cancel: Event) -> Answer:
         if not self.messages:
@@ -117,6 +120,13 @@ class Ask:
         return Answer(text=text, tokens_in=tokens_in, tokens_out=tokens_out, ms=0.0, finish="cancelled")
 
     def _counted(self, answer: Answer) -> Answer:
+        words = len(answer.text.split())
+        if self.whole_within is not None and words > self.whole_within:
+            raise BadField(
+                f"The answer is quoted, and its {words} words do not go into {self.whole_within} tokens.",
+                fix="Raise 'max_tokens', or leave it out: what is quoted is not cut.",
+                param="max_tokens",
+            )
         return replace(answer, tokens_in=0) if self.again else answer
 
     def _chunks(self, cancel: Event) -> Iterator[Any]:
@@ -177,7 +187,8 @@ def from_chat(body: ChatRequest, predictor: Predictor) -> Asks:
     if len(said) == 1 and said[0].role == "user":
         (turn,) = conversation.turns(said)
         text = f"{calling.offer}\n\n{turn.content}" if calling else turn.content
-        return _drawn(Ask(predictor=predictor, sampling=sampling, inputs=text), body.n or 1)
+        ask = Ask(predictor=predictor, sampling=sampling, inputs=text, whole_within=_within(predictor, limit))
+        return _drawn(ask, body.n or 1)
     if predictor.choices is not None or not predictor.generates:
         raise BadField(
             f"The bundle '{predictor.manifest.task}' answers one text; {len(body.messages)} messages came.",
@@ -208,7 +219,11 @@ def from_completion(body: CompletionRequest, predictor: Predictor) -> Asks:
         what = f"{len(body.prompts)} prompts with n {draws} make {draws * len(body.prompts)} answers."
         raise BadField(what, fix=f"At most {MAX_PROMPTS} come at once.", param="n")
     sampling = _drawing(predictor, body, body.max_tokens, body.logprobs)
-    each = (Ask(predictor=predictor, sampling=sampling, inputs=prompt) for prompt in body.prompts)
+    within = _within(predictor, body.max_tokens)
+    each = (
+        Ask(predictor=predictor, sampling=sampling, inputs=prompt, whole_within=within)
+        for prompt in body.prompts
+    )
     return Asks(tuple(one for ask in each for one in _drawn(ask, draws).each))
 
 
@@ -217,7 +232,9 @@ def from_generate(body: GenerateRequest, predictor: Predictor) -> Asks:
     sampling = _sampling(predictor, body, body.max_new_tokens)
     own = predictor.manifest.prompt.instruction
     if not body.instruction or _same(body.instruction, own):
-        return Asks((Ask(predictor=predictor, sampling=sampling, inputs=body.input_text),))
+        within = _within(predictor, body.max_new_tokens)
+        ask = Ask(predictor=predictor, sampling=sampling, inputs=body.input_text, whole_within=within)
+        return Asks((ask,))
     if predictor.choices is not None or not predictor.generates:
         raise BadField(
             f"The bundle '{predictor.manifest.task}' follows its own instruction alone.",
@@ -299,6 +316,8 @@ def _drawing(predictor: Predictor, body: Asking, max_tokens: int | None, top: in
     if (body.n or 1) > 1 and sampling.temperature == 0:
         what = f"At temperature 0 all {body.n} answers would be alike."
         raise BadField(what, fix="Send a temperature above 0, or leave 'n' out.", param="n")
+    if _quotes(predictor):
+        _refuse_for_quotes(body)
     for name, wanted in (("logprobs", top is not None), ("logit_bias", bool(body.logit_bias))):
         if wanted and not (isinstance(predictor.model, Able) and name in predictor.model.abilities):
             raise BadField(
@@ -328,6 +347,26 @@ def _refuse_for_labels(body: Asking) -> None:
         raise BadField("A label is no draw of tokens to bias.", fix="Leave it out.", param="logit_bias")
 
 
+def _quotes(predictor: Predictor) -> bool:
+    """Whether its answers are passages as they stand: no model writes them."""
+    return isinstance(predictor.model, Retriever) and predictor.model.reader is None
+
+
+def _within(predictor: Predictor, limit: int | None) -> int | None:
+    """The most tokens of an answer that cannot be cut."""
+    return limit if _quotes(predictor) else None
+
+
+def _refuse_for_quotes(body: Asking) -> None:
+    """What is quoted is the same however often it is asked, and ends where the passage does."""
+    if (body.n or 1) > 1:
+        what = f"A passage is no draw: all {body.n} answers would be alike."
+        raise BadField(what, fix="Leave 'n' out.", param="n")
+    if body.stops:
+        what = "A passage is quoted as it stands: no stop ends it."
+        raise BadField(what, fix="Leave 'stop' out, and cut the answer yourself.", param="stop")
+
+
 def _biases(body: Asking, predictor: Predictor) -> tuple[tuple[int, float], ...]:
     tokenizer = predictor.renderer.tokenizer
     size = tokenizer.size if tokenizer else 0
@@ -348,6 +387,8 @@ def _calling(body: ChatRequest, predictor: Predictor) -> conversation.Calling | 
     manifest = predictor.manifest
     if predictor.choices is not None or not predictor.generates or manifest.sampling.schema is not None:
         gives = "JSON of its own schema" if manifest.sampling.schema else "labels"
+        if manifest.retrieval:
+            gives = "plain answers from its documents"
         raise BadField(
             f"The bundle '{manifest.task}' gives {gives} and calls no tools.",
             fix="Leave 'tools' out, or ask a bundle that writes text.",
@@ -366,6 +407,12 @@ def _schema(body: ChatRequest, predictor: Predictor) -> Mapping[str, Any] | None
         return None
     if predictor.choices is not None:
         raise _unsupported("response_format", "A label is no JSON; leave it out.")
+    if predictor.manifest.retrieval:
+        raise BadField(
+            f"The bundle '{predictor.manifest.task}' answers from documents, and refuses, in plain text.",
+            fix="Leave 'response_format' out, or ask a bundle of kind extract for JSON.",
+            param="response_format",
+        )
     if wanted.type == "json_object":
         return {"type": "object"}
     if wanted.json_schema is None:

@@ -1,6 +1,7 @@
 """A Prometheus histogram that requests add to in a tenth of the time that prometheus_client's own takes.
 
-It finds the bucket by bisection, under one lock; what is told at /metrics is the same.
+It finds the bucket by bisection, under one lock. What is told at /metrics is the same but for the `_created`
+lines, of which there are none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from smallworks.server.histogram import Histogram, Times
 from smallworks.server.line import Line
-from smallworks.server.prices import EVERY_BUNDLE, FREE, MILLION, Flagship, Price
+from smallworks.server.prices import EVERY_BUNDLE, FREE, MILLION, Flagship, Price, Tariff
 from smallworks.server.visit import Visit
 from smallworks.types import Answer
 
@@ -175,8 +175,8 @@ class BundleMeters:
         flagship: Flagship | None = None,
         stages: Mapping[str, Price] | None = None,
     ) -> None:
-        self.price, self._dollars = price, meters.dollars.labels(name)
-        self._flagship, self._paid = flagship, stages or {}
+        self.tariff, self._dollars = Tariff(price, stages or {}), meters.dollars.labels(name)
+        self._flagship = flagship
         self._owed, self._lock = 0, Lock()
         if flagship:
             self._instead, self._saved = meters.flagship.labels(name), meters.saved.labels(name)
@@ -186,6 +186,11 @@ class BundleMeters:
         )
         self._in, self._out = meters.tokens_in.labels(name), meters.tokens_out.labels(name)
         self._shared = meters.shared.labels(name)
+
+    @property
+    def price(self) -> Price:
+        """Of all its tokens alike; FREE for a cascade whose stages have prices of their own."""
+        return self.tariff.price
 
     def waited(self, seconds: float) -> None:
         self._queue.observe(seconds)
@@ -204,12 +209,12 @@ class BundleMeters:
         for answer in answers:
             self._in.inc(answer.tokens_in)
             self._out.inc(answer.tokens_out)
-            price = self.price if self.price is not FREE else self._paid.get(answer.stage, FREE)
-            cost = price.cost(answer.tokens_in, answer.tokens_out) if price is not FREE else 0
+            cost = self.tariff.cost((answer,))
             if cost:
                 self._dollars.inc(cost / MILLION)
             if self._flagship:
-                self._save(self._flagship.cost(answer.tokens_in, answer.tokens_out), cost)
+                one = answer.spent[-1] if answer.spent else answer  # the flagship would be asked once
+                self._save(self._flagship.cost(one.tokens_in, one.tokens_out), cost)
             if answer.probabilities is not None:
                 self._labels.labels(self._name, answer.text).inc()
             if answer.stage:

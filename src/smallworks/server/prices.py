@@ -6,11 +6,12 @@ Prices keep six decimals, and an answer's cost is rounded up: nothing is free by
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from smallworks.errors import UserError, nearest
+from smallworks.types import Answer
 
 MILLION = 1_000_000
 MOST = MILLION
@@ -33,7 +34,11 @@ class Price:
 
     def cost(self, tokens_in: int, tokens_out: int) -> int:
         """Micro-dollars, rounded up."""
-        return -(-(tokens_in * self.input + tokens_out * self.output) // MILLION)
+        return -(-self.millionths(tokens_in, tokens_out) // MILLION)
+
+    def millionths(self, tokens_in: int, tokens_out: int) -> int:
+        """Millionths of a micro-dollar, exact."""
+        return tokens_in * self.input + tokens_out * self.output
 
     def most(self, tokens: int) -> int:
         """Micro-dollars that `tokens` cost at most, however they divide into prompt and answer."""
@@ -53,6 +58,42 @@ class Flagship:
 
 
 FREE = Price()
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """What answers cost: all their tokens by `price`, or, where that is FREE, each stage's by its own price.
+
+    `stages` has the prices of a cascade's, by the names in `Answer.spent`; those left out cost nothing.
+    """
+
+    price: Price = FREE
+    stages: Mapping[str, Price] = field(default_factory=dict)
+
+    @property
+    def dearest(self) -> Price:
+        """By which no answer costs less than it does."""
+        if self.price is not FREE or not self.stages:
+            return self.price
+        prices = self.stages.values()
+        return Price(max(p.input for p in prices), max(p.output for p in prices))
+
+    def cost(self, answers: Iterable[Answer]) -> int:
+        """Micro-dollars of all together, rounded up."""
+        if self.price is FREE and not self.stages:
+            return 0
+        return -(-sum(map(self._millionths, answers)) // MILLION)
+
+    def _millionths(self, answer: Answer) -> int:
+        if self.price is not FREE:
+            return self.price.millionths(answer.tokens_in, answer.tokens_out)
+        return sum(
+            self.stages[part.stage].millionths(part.tokens_in, part.tokens_out)
+            for part in answer.spent
+            if part.stage in self.stages
+        )
+
+
 EVERY_BUNDLE = "default"
 """The name of the flagship of all bundles that have none of their own."""
 

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from smallworks.engines.cascade import Cascade
 from smallworks.engines.llamacpp import SLOTS
 from smallworks.engines.predictor import Predictor
+from smallworks.seams import Model
 from smallworks.server.ask import Asks, Piece, Work
 from smallworks.server.demand import OnDemand, Unloaded
 from smallworks.server.described import Described
@@ -75,7 +76,7 @@ class Served(Described):
     async def admit(self, visit: Visit, work: Work) -> Ticket:
         """Raises Busy, or what the visitor's allowance raises."""
         most, allowance = work.most(self._measure), visit.allowance
-        holding = await allowance.hold(most, self.price) if allowance else None
+        holding = await allowance.hold(most, self._meters.tariff.dearest) if allowance else None
         return Ticket(self.line, self._meters, holding, most, visit)
 
     async def reply(self, request: Request, form: Form, name: str, said: Said) -> Said:
@@ -208,14 +209,24 @@ class Room:
 def _metered(names: tuple[str, ...], predictor: Predictor, line: Line, meters: Meters) -> BundleMeters:
     """Nothing is saved by a bundle that asks a server whose price nobody told."""
     model, lineage = predictor.model, predictor.manifest.lineage
-    stages = dict(zip(model.names, model.stages, strict=True)) if isinstance(model, Cascade) else {}
-    paid = {name: stage for name, stage in stages.items() if stage.manifest.remote}
-    prices = {name: listed(stage.manifest.lineage) for name, stage in paid.items()}
+    prices = _paid(model)
     usual = listed(lineage)
     unknown = FREE in prices.values() or (predictor.manifest.remote and usual == FREE)
     known = meters.price(names, FREE) is not FREE or not unknown
     flagship = meters.replaces(names, replaced(lineage)) if known else None
     return meters.bundle(names[0], line, usual, names, flagship=flagship, stages=prices)
+
+
+def _paid(model: Model) -> dict[str, Price]:
+    """The prices of a cascade's stages that ask a server, by their names in `Answer.spent`."""
+    if not isinstance(model, Cascade):
+        return {}
+    prices: dict[str, Price] = {}
+    for name, stage in zip(model.names, model.stages, strict=True):
+        if stage.manifest.remote:
+            prices[name] = listed(stage.manifest.lineage)
+        prices |= {f"{name}/{inner}": price for inner, price in _paid(stage.model).items()}
+    return prices
 
 
 def _places(predictor: Predictor) -> int:

@@ -65,7 +65,8 @@ class Ticket:
         tokens_out = sum(answer.tokens_out for answer in self._answers)
         self._line.leave(self, self.tokens, None if self._began is None else now - self._began)
         if self._holding:
-            self._holding.close(tokens_in, tokens_out, answered=bool(self._answers))
+            micros = self._meters.tariff.cost(self._answers)
+            self._holding.close(tokens_in, tokens_out, answered=bool(self._answers), micros=micros)
         self._meters.answered(self._answers)
         if self._first is not None:
             self._meters.streamed(self._first - self._entered, now - self._first, tokens_out)

@@ -11,6 +11,7 @@ import orjson
 
 LONG = re.compile(rb"\d{19}")
 """Whole numbers beyond 64 bits, which orjson would make fractions of."""
+NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 # Made once: json.dumps makes an encoder for every call with options.
 WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 ASCII = json.JSONEncoder(separators=(",", ":")).encode
@@ -25,10 +26,23 @@ def read(body: bytes) -> Any:
 
 
 def write(value: Any) -> bytes:
-    """UTF-8 without spaces. Raises TypeError or RecursionError for what is no JSON."""
+    """UTF-8 without spaces; numbers that are none (NaN, infinities) as null, times as ISO 8601.
+
+    So orjson has it. A value that it refuses, for a whole number beyond 64 bits or half of a surrogate pair
+    in it, is written by the standard library, which writes NaN as NaN and takes no times.
+    Raises TypeError or RecursionError for what is no JSON.
+    """
     with suppress(orjson.JSONEncodeError):
         return orjson.dumps(value)
     try:
         return WRITTEN(value).encode()
     except UnicodeEncodeError:  # half of a surrogate pair has no bytes of its own
         return ASCII(value).encode()
+
+
+def write_ascii(value: Any) -> bytes:
+    """As `write`, with an escape for every sign that is not ASCII."""
+    written = write(value)
+    if written.isascii():
+        return written
+    return NOT_ASCII.sub(lambda found: ASCII(found[0])[1:-1], written.decode()).encode()

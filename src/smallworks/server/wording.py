@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from smallworks.server.ask import Piece
 from smallworks.server.calling import Called, Reader
 from smallworks.server.reply import Encoded
-from smallworks.server.wire import ASCII
+from smallworks.server.wire import write_ascii
 from smallworks.types import Answer, Token
 
 LEAST = -9999.0
@@ -28,7 +28,7 @@ def event(value: Any) -> bytes:
 
     Where the event says its own type, as those of /v1/responses do, that is its name too.
     """
-    body = value.body if isinstance(value, Encoded) else ASCII(value).encode()
+    body = value.body if isinstance(value, Encoded) else write_ascii(value)
     written = b"data: " + body + b"\n\n"
     name = value.get("type")
     return written if name is None else b"event: " + name.encode() + b"\n" + written

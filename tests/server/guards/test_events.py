@@ -19,7 +19,10 @@ from smallworks.guard import GuardBlocked, Guards, Text
 from smallworks.guard.policy import parse
 from smallworks.server.guards.passing import Guarding, Passing
 from smallworks.server.hosts import Said
+from smallworks.server.reply import to_bytes
+from smallworks.server.upstream.said import parsed
 from smallworks.server.visit import Visit
+from smallworks.server.wording import event as written
 
 POLICY = """
 [[rule]]
@@ -190,3 +193,13 @@ def test_log_probabilities_stay_where_a_text_passes_as_it_came(
     choice = {"index": 0, "message": {"content": "eve@z.org"}, "logprobs": {"content": [{"token": "eve"}]}}
     chat: Any = asyncio.run(passing().leave({"choices": [choice]}))
     assert chat["choices"][0]["logprobs"] is None
+
+
+TWICE = b'{"a":"eve@z.org","a":"ok","choices":[{"index":0,"message":{"content":"eve@z.org","content":"ok"}}]}'
+
+
+def test_a_key_that_is_there_twice_passes_no_guard(passing: Callable[[], Passing], through: Through) -> None:
+    whole = asyncio.run(passing().leave(parsed(TWICE)))
+    streamed = through(parsed(TWICE.replace(b"message", b"delta")), chunk({}, "stop"))
+    assert b"eve" not in b"".join([to_bytes(whole), *map(written, streamed)])
+    assert json.loads(to_bytes(whole)) == whole

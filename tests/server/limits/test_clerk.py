@@ -12,17 +12,27 @@ import pytest
 
 from smallworks.server.limits import clerk as module
 from smallworks.server.limits.clerk import Clerk
-from smallworks.server.limits.ledger import Entry, Gone, Granted, Hold, Limits, Outcome, Renew, Settle, Usage
-from smallworks.server.limits.memory import MemoryLimits
+from smallworks.server.limits.ledger import (
+    Entry,
+    Gone,
+    Granted,
+    Hold,
+    Limits,
+    Outcome,
+    Renew,
+    Settle,
+    Store,
+    Usage,
+)
 
 BUDGET = Limits(monthly_tokens=100)
 
 
-class Weak(MemoryLimits):
+class Weak:
     """A store that fails, hangs, or forgets to say that it did it, as it is told."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
         self.fails = self.forgets = False
         self.batches: list[int] = []
         self.seen: list[Entry] = []
@@ -35,7 +45,7 @@ class Weak(MemoryLimits):
             raise Gone("unplugged")
         self.batches.append(len(entries))
         self.seen += entries
-        outcomes = super().run(entries)
+        outcomes = self._inner.run(entries)
         if self.forgets:
             raise Gone("cut off after it was done")
         return outcomes
@@ -43,8 +53,11 @@ class Weak(MemoryLimits):
     def interrupt(self) -> None:
         self.hangs.set()
 
-    def spent(self) -> list[Usage]:
-        return self.usage()
+    def usage(self) -> list[Usage]:
+        return self._inner.usage()
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class Told:
@@ -66,8 +79,8 @@ class Told:
 
 
 @pytest.fixture
-def weak() -> Weak:
-    return Weak()
+def weak(open_store: Callable[..., Store]) -> Weak:
+    return Weak(open_store("memory"))
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from smallworks.server.reply import to_bytes
 from smallworks.server.upstream.failed import Failed
 from smallworks.server.upstream.said import (
     PART,
     check_status,
+    event,
     most_tokens,
+    named,
     parsed,
     usage,
     written,
@@ -115,3 +118,22 @@ def test_a_pause_that_cannot_be_read_is_a_second(sent: bytes) -> None:
     with pytest.raises(Failed) as failed:
         check_status(429, {b"retry-after": sent})
     assert failed.value.seconds == 1.0
+
+
+@pytest.mark.parametrize(
+    ("body", "as_it_came"),
+    [
+        (b'{"model": "m", "a": 1}', True),
+        (b'{"response": {"model": "m"}}', True),
+        (b'{"a": "\\u00e9 \\"model\\""}', True),
+        (b'{"model": "own", "model": "m"}', False),
+        (b'{"mo\\u0064el": "own", "model": "m"}', False),
+        (b'{"response": {"model": "own"}, "response": {}}', False),
+        (b'{"model": "own"}', False),
+    ],
+)
+def test_a_servers_own_name_is_never_told_whatever_is_said_twice(body: bytes, as_it_came: bool) -> None:
+    for read in (parsed, event):
+        told = named(read(body), "m")
+        assert (to_bytes(told) == body) == as_it_came
+        assert b"own" not in to_bytes(told)

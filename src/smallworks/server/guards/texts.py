@@ -139,7 +139,10 @@ def _walked(
     free: bool = False,
     skip: frozenset[str] = frozenset(),
 ) -> list[Slot]:
-    """The texts under each step, the first of which comes last. Deep nesting costs no recursion."""
+    """The texts under each step, the first of which comes last. Deep nesting costs no recursion.
+
+    `waiting` is used up, for it is the stack: empty afterwards.
+    """
     slots: list[Slot] = []
     while waiting:
         holder, key, place, strange, own = waiting.pop()

@@ -29,6 +29,8 @@ MOST = 2**38
 """Tokens that any request is taken for: what a store of limits can add up."""
 WRITTEN = frozenset({"content", "text", "reasoning_content", "reasoning", "refusal"})
 """Fields of a choice that hold what was written."""
+MODEL, ESCAPED = b'"model"', b"\\u006"
+"""The name's key, and how a letter of it begins where it is written as an escape."""
 CHARACTERS_PER_TOKEN = 4
 MOST_WORDS = 500
 LONGEST_PAUSE = 60.0
@@ -101,8 +103,15 @@ def _arguments(function: Any) -> int:
 
 
 def named(said: Said, name: str) -> Said:
-    """An answer or an event under the name that was asked for; as it came where that is its own."""
+    """An answer or an event under the name that was asked for; as it came where that is its own.
+
+    Not as its bytes where those say another name besides, by a key that stands there twice.
+    """
     within = said.get("response")  # of an event of /responses
+    if isinstance(said, Encoded):
+        names = ("model" in said) + (isinstance(within, dict) and "model" in within)
+        if said.body.count(MODEL) != names or ESCAPED in said.body:
+            said = dict(said)
     if isinstance(within, dict) and within.get("model", name) != name:
         said = {**said, "response": {**within, "model": name}}
     return said if said.get("model", name) == name else {**said, "model": name}
