@@ -2,9 +2,9 @@
 
 Measured: a Llama of SmolLM2-135M's shape (random weights), Banking77's 77 labels in the prompt, 32 clients
 that ask one text each over kept-alive connections; requests a second of `smallworks serve` over its q8_0
-GGUF, label codes scored. One engine thread for every server, in turns, medians of the rounds. Against: (a)
-the common FastAPI server of tutorials: transformers, a chat template, `generate` of as many tokens as a
-label has, float32; (b) llama.cpp's own HTTP server (as xllamacpp ships it) on the same GGUF, chat
+GGUF, label codes scored. All servers on one core, the clients on another, in turns, medians of the rounds.
+Against: (a) the common FastAPI server of tutorials: transformers, a chat template, `generate` of as many
+tokens as a label has, float32; (b) llama.cpp's own HTTP server (as xllamacpp ships it) on the same GGUF, chat
 completions under a grammar of the 77 labels, four slots, prompt cache on. `per_cpu` are requests a second
 of processor time, which busy neighbours move less. Not covered: accuracy (the weights are random, so that
 the grammar has to overrule the model at every token, which costs llama.cpp more than with a tuned one), a
@@ -14,6 +14,7 @@ prompt without the list, GPUs.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from typing import Any
 from benchmarks import random_llama
 from benchmarks.claim import Finding, Say
 from benchmarks.command import SMALLWORKS
+from benchmarks.gateways import cores
 from benchmarks.served import Client, Process, running
 from benchmarks.served_llama import INSTRUCTION, bundles, labels, texts
 from benchmarks.shared import shared
@@ -95,7 +97,11 @@ def measure(say: Say) -> Finding:
             "llama.cpp": [sys.executable, "-c", LLAMA_SERVER, str(gguf), "0"],
             "tutorial": [sys.executable, "-c", TUTORIAL_SERVER, str(model), str(_label_tokens(model))],
         }
+        own, others = cores()
+        stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {own})  # what is started from here on stays there
         servers = {name: stack.enter_context(running(cmd, home)) for name, cmd in commands.items()}
+        os.sched_setaffinity(0, {others})
         rates, per_cpu = _rounds(servers, say)
     ours, against = rates["ours"], {name: rate for name, rate in rates.items() if name != "ours"}
     ratios = {name: round(ours / rate, 2) for name, rate in against.items()}
