@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 SMALLWORKS = (sys.executable, "-m", "smallworks.cli")
+KEPT = ("SMALLWORKS_THREADS", "SMALLWORKS_LLMCOMPRESSOR")
+"""Settings of the caller that hold for what is measured too."""
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that refuses: what asks the network fails, whatever it asks for."""
 
@@ -35,9 +37,7 @@ def environment(home: Path) -> dict[str, str]:
     """This environment, offline; downloads and conversions are cached under `home`."""
     refused = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), NOWHERE)
     local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
-    own = {
-        k: v for k, v in os.environ.items() if not k.startswith("SMALLWORKS_") or k == "SMALLWORKS_THREADS"
-    }
+    own = {k: v for k, v in os.environ.items() if not k.startswith("SMALLWORKS_") or k in KEPT}
     return {
         **own,
         **refused,
