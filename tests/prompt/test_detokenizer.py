@@ -34,7 +34,7 @@ def test_pieces_join_to_the_text(tokenizer: TextTokenizer, text: str) -> None:
     assert "\ufffd" in text or not any("\ufffd" in part for part in parts)
 
 
-@given(st.text())
+@given(st.text().filter(lambda text: "<|" not in text))  # special tokens are silent
 def test_any_text_survives(tokenizer: TextTokenizer, text: str) -> None:
     assert "".join(pieces(tokenizer, tokenizer.encode(text))) == text
 
