@@ -10,10 +10,8 @@ than four slots.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,7 +20,7 @@ from pathlib import Path
 from benchmarks import random_llama
 from benchmarks.claim import Finding, Say
 from benchmarks.command import SMALLWORKS
-from benchmarks.served import Client, Process, running
+from benchmarks.served import Client, Process, compared, running
 from benchmarks.served_llama import bundles
 from benchmarks.shared import shared
 
@@ -101,24 +99,11 @@ def measure(say: Say) -> Finding:
 def _compare(
     servers: dict[str, Process], runs: dict[str, Callable[[int], None]], streams: int, say: Say
 ) -> dict[str, float]:
-    """Medians of the ratios of neighbouring rounds, by wall and by processor time."""
-    wall: dict[str, list[float]] = {name: [] for name in servers}
-    cpu: dict[str, list[float]] = {name: [] for name in servers}
     for name in servers:
         runs[name](streams)
-    for number in range(ROUNDS):
-        for name in list(servers) if number % 2 else list(reversed(servers)):
-            before, start = servers[name].cpu(), time.perf_counter()
-            runs[name](streams)
-            wall[name].append(streams * TOKENS / (time.perf_counter() - start))
-            cpu[name].append(streams * TOKENS / (servers[name].cpu() - before))
-    ratio, per_cpu = (
-        statistics.median(a / b for a, b in zip(each["ours"], each["direct"], strict=True))
-        for each in (wall, cpu)
-    )
-    rates = {name: round(statistics.median(each), 1) for name, each in wall.items()}
-    say(f"{streams} streams: {rates} tokens a second, ratio {ratio:.3f}, by processor time {per_cpu:.3f}")
-    return {"ratio": round(ratio, 3), "ratio_per_cpu": round(per_cpu, 3), **rates}
+    found = compared(servers, lambda name: runs[name](streams), streams * TOKENS, ROUNDS)
+    say(f"{streams} streams: {found}")
+    return found
 
 
 def _ours(server: Process, streams: int) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import statistics
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,6 +110,31 @@ def chat(address: Address, text: str) -> Callable[[object], bytes]:
     client = Client(address)
     body = json.dumps({"model": "bench", "messages": [{"role": "user", "content": text}]}).encode()
     return lambda _: client.ask("/v1/chat/completions", body)
+
+
+def compared(
+    servers: Mapping[str, Process], ask: Callable[[str], None], tokens: int, rounds: int
+) -> dict[str, float]:
+    """Tokens a second by name, in turns, and the median ratios of the first server to the second.
+
+    `ask` has the named server write `tokens`. By the clock, and by processor time: neighbouring rounds are
+    compared, which busy neighbours move less.
+    """
+    first, second = servers
+    wall: dict[str, list[float]] = {name: [] for name in servers}
+    cpu: dict[str, list[float]] = {name: [] for name in servers}
+    for number in range(rounds):
+        for name in (first, second) if number % 2 else (second, first):
+            before, start = servers[name].cpu(), time.perf_counter()
+            ask(name)
+            wall[name].append(tokens / (time.perf_counter() - start))
+            cpu[name].append(tokens / (servers[name].cpu() - before))
+    ratio, per_cpu = (
+        statistics.median(a / b for a, b in zip(each[first], each[second], strict=True))
+        for each in (wall, cpu)
+    )
+    rates = {name: round(statistics.median(each), 1) for name, each in wall.items()}
+    return {"ratio": round(ratio, 3), "ratio_per_cpu": round(per_cpu, 3), **rates}
 
 
 @contextmanager

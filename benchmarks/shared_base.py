@@ -10,9 +10,7 @@ Not covered: GPUs, larger models, whether the adapters answer rightly (tests/ser
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,7 +22,7 @@ import numpy as np
 from benchmarks import random_llama
 from benchmarks.claim import Finding, Say
 from benchmarks.command import SMALLWORKS
-from benchmarks.served import Client, Process, running
+from benchmarks.served import Client, Process, compared, running
 from benchmarks.served_llama import WORDS
 from benchmarks.shared import shared
 
@@ -44,7 +42,7 @@ def measure(say: Say) -> Finding:
         model = random_llama.make(home / "model", shared("fixtures/tok-smollm2"))
         gguf = compress.quantize(model, home / "model.gguf", "q8_0")
         servers: dict[str, Process] = {}
-        for name in ("merged", "shared"):
+        for name in ("shared", "merged"):
             bundles = [_bundle(home, model, gguf, at, shares=name == "shared") for at in range(BUNDLES)]
             serve = [*SMALLWORKS, "serve", *map(str, bundles), "--port", "0"]
             servers[name] = stack.enter_context(running(serve, home))
@@ -63,22 +61,9 @@ def measure(say: Say) -> Finding:
 
 
 def _compare(servers: dict[str, Process], which: Sequence[int], what: str, say: Say) -> dict[str, float]:
-    """Medians over the rounds, in turns."""
-    wall: dict[str, list[float]] = {name: [] for name in servers}
-    cpu: dict[str, list[float]] = {name: [] for name in servers}
-    for number in range(ROUNDS):
-        for name in list(servers) if number % 2 else list(reversed(servers)):
-            before, start = servers[name].cpu(), time.perf_counter()
-            _ask(servers[name], which)
-            wall[name].append(len(which) * TOKENS / (time.perf_counter() - start))
-            cpu[name].append(len(which) * TOKENS / (servers[name].cpu() - before))
-    ratio, per_cpu = (
-        statistics.median(a / b for a, b in zip(each["shared"], each["merged"], strict=True))
-        for each in (wall, cpu)
-    )
-    rates = {name: round(statistics.median(each), 1) for name, each in wall.items()}
-    say(f"{what}: {rates} tokens a second, ratio {ratio:.2f}, by processor time {per_cpu:.2f}")
-    return {"ratio": round(ratio, 3), "ratio_per_cpu": round(per_cpu, 3), **rates}
+    found = compared(servers, lambda name: _ask(servers[name], which), len(which) * TOKENS, ROUNDS)
+    say(f"{what}: {found}")
+    return found
 
 
 def _ask(server: Process, which: Sequence[int]) -> None:

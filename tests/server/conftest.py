@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from openai import OpenAI
 
-from smallworks.bundle.manifest import Manifest
+from smallworks.bundle import Manifest, freeze
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.prompt.renderer import Renderer
@@ -19,6 +20,17 @@ from smallworks.types import Choices, PromptSpec, Sampling
 LABELS = ("bug", "feature", "question")
 INSTRUCTION = "Name the kind of the ticket."
 CRASH = {"bug": 0.7, "feature": 0.1, "question": 0.2}
+
+
+@pytest.fixture()
+def bundle(tmp_path: Path) -> Path:
+    """A bundle of the fake engine on disk, which tells bugs from questions."""
+    """A frozen bundle on the fake engine."""
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=("bug", "question")))
+    manifest = Manifest(task="tickets", kind="classify", candidate="fake", engine="fake", prompt=spec)
+    return freeze(draft, manifest, into=tmp_path / "bundles").path
 
 
 @pytest.fixture(scope="session")

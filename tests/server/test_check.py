@@ -8,20 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smallworks.bundle.manifest import Manifest
-from smallworks.bundle.store import freeze
 from smallworks.cli import run
 from smallworks.server.keys import KeyFile
-from smallworks.types import Choices, PromptSpec
-
-
-@pytest.fixture()
-def bundle(tmp_path: Path) -> Path:
-    draft = tmp_path / "draft"
-    draft.mkdir()
-    spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=("bug", "question")))
-    manifest = Manifest(task="tickets", kind="classify", candidate="fake", engine="fake", prompt=spec)
-    return freeze(draft, manifest, into=tmp_path / "bundles").path
 
 
 def test_what_would_be_served_is_said_with_0(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,25 +16,12 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from smallworks.bundle.manifest import Manifest
-from smallworks.bundle.store import freeze
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import BundleError, UserError
 from smallworks.server import Config, background, create_app, serve
 from smallworks.server.bundles import Seat, named
 from smallworks.server.run import listen
-from smallworks.types import Choices, PromptSpec
-
-
-@pytest.fixture()
-def bundle(tmp_path: Path) -> Path:
-    """A frozen bundle on the fake engine."""
-    draft = tmp_path / "draft"
-    draft.mkdir()
-    spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=("bug", "question")))
-    manifest = Manifest(task="tickets", kind="classify", candidate="fake", engine="fake", prompt=spec)
-    return freeze(draft, manifest, into=tmp_path / "bundles").path
 
 
 def test_a_port_in_use_is_named_before_any_bundle_is_opened(tmp_path: Path) -> None:

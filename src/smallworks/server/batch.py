@@ -19,7 +19,7 @@ from smallworks.server import exchange, failures
 from smallworks.server.failures import BadField, ClientGone
 from smallworks.server.hosts import Said
 from smallworks.server.openai import CHAT
-from smallworks.server.reply import reply
+from smallworks.server.reply import reply, to_object
 from smallworks.server.shapes import BatchRequest, checked
 from smallworks.server.visit import Visit
 
@@ -90,11 +90,7 @@ async def _item(request: Request, turn: asyncio.Semaphore, at: int, body: BatchR
             if at and visit.allowance:  # the first was counted at the door
                 await visit.allowance.knock()
             told = await exchange.whole(request, CHAT, said)
-            return {
-                "index": at,
-                "status": 200,
-                "response": json.loads(told) if isinstance(told, bytes) else told,
-            }
+            return {"index": at, "status": 200, "response": to_object(told)}
         except ClientGone:
             raise
         except Exception as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from smallworks.server.hosts import Events, Form, Said
+from smallworks.server.reply import to_object
 from smallworks.server.visit import Visit
 
 Inputs = dict[str, str]
@@ -87,7 +88,7 @@ class Keeper:
 
     def after(self, visit: Visit, told: Said | bytes) -> None:
         assert visit.content is not None
-        visit.content["outputs"] = outputs(json.loads(told) if isinstance(told, bytes) else told)
+        visit.content["outputs"] = outputs(to_object(told))
 
 
 def _draws(said: Said) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smallworks.server import streaming, wire
+from smallworks.server import json_bytes, streaming
 from smallworks.server.content import Keeper
 from smallworks.server.door import header
 from smallworks.server.failures import BadField, BadJson, ClientGone, UnsupportedMediaType
@@ -99,7 +99,7 @@ async def _body(request: Request) -> bytes:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return wire.read(body)
+        return json_bytes.read(body)
     except (ValueError, RecursionError):
         return _parsed_slowly(body)
 

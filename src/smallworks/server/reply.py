@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from smallworks.server import wire
+from smallworks.server import json_bytes
 
 
 class Encoded(dict[str, Any]):
@@ -33,7 +33,15 @@ class Json(Response):
 
 
 def to_bytes(value: Any) -> bytes:
-    return value.body if isinstance(value, Encoded) else wire.write(value)
+    return value.body if isinstance(value, Encoded) else json_bytes.write(value)
+
+
+def to_object(told: dict[str, Any] | bytes) -> dict[str, Any]:
+    """An answer, also where it came as the bytes that would go out."""
+    if not isinstance(told, bytes):
+        return told
+    found: dict[str, Any] = json_bytes.read(told)
+    return found
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

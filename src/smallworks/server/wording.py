@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from smallworks.server.ask import Piece
 from smallworks.server.calling import Called, Reader
+from smallworks.server.json_bytes import write_ascii
 from smallworks.server.reply import Encoded
-from smallworks.server.wire import write_ascii
 from smallworks.types import Answer, Token
 
 LEAST = -9999.0

@@ -6,7 +6,6 @@ Acts on JSON alone, so that a bundle, a server behind this one and the cache are
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from smallworks.server.guards import texts
 from smallworks.server.guards.events import Guarded
 from smallworks.server.histogram import Histogram, Times
 from smallworks.server.hosts import Events, Form, Host, Said
-from smallworks.server.reply import Figures, to_bytes
+from smallworks.server.reply import Figures, to_bytes, to_object
 from smallworks.server.visit import Visit
 
 LARGE = 10_000
@@ -111,7 +110,7 @@ class Passing:
             return self._named(told)
         start = time.perf_counter()
         try:
-            answer = await self._left(json.loads(told) if isinstance(told, bytes) else told)
+            answer = await self._left(to_object(told))
         except GuardBlocked as blocked:
             self._guarding.blocked(self._visit, blocked)
             self.forget_content()
@@ -205,7 +204,7 @@ class Passing:
             return told
         if isinstance(told, Figures):
             return told.body[:-1] + b',"smallworks":%b}' % to_bytes({"guards": self.found})
-        answer = json.loads(told) if isinstance(told, bytes) else told
+        answer = to_object(told)
         return {**answer, "smallworks": {**(answer.get("smallworks") or {}), "guards": self.found}}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from smallworks.server import wire
+from smallworks.server import json_bytes
 from smallworks.server.hosts import Form, Said
 from smallworks.server.upstream import balance
 from smallworks.server.upstream import said as words
@@ -37,7 +37,7 @@ class Call:
 
     def request(self, backend: Backend) -> bytes:
         rest = self._encoded if backend.counts or self.wanted else self._encode(counted=False)
-        model = wire.write(backend.model or self.name)
+        model = json_bytes.write(backend.model or self.name)
         return backend.request(self.path, b'{"model":%b%b' % (model, rest), self.visit.id)
 
     def used(self, counts: tuple[int, int] | None, written: int) -> Answer:
@@ -46,4 +46,4 @@ class Call:
     def _encode(self, *, counted: bool) -> bytes:
         """What stands behind the model's name, to the end."""
         rest = with_usage(self._rest) if counted else self._rest
-        return b"," + wire.write(rest)[1:] if rest else b"}"
+        return b"," + json_bytes.write(rest)[1:] if rest else b"}"

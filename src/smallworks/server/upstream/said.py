@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from smallworks.server import wire
+from smallworks.server import json_bytes
 from smallworks.server.hosts import Said
 from smallworks.server.reply import Encoded
 from smallworks.server.upstream.failed import Failed
@@ -126,7 +126,7 @@ def used(counts: tuple[int, int] | None, *, sent: int, came: int, ms: float) -> 
 def parsed(body: bytes) -> Encoded:
     """A JSON object, with its bytes. Raises Failed for all else, and for an error with a good status."""
     try:
-        said = wire.read(body)
+        said = json_bytes.read(body)
     except (ValueError, RecursionError):
         raise Failed("garbage") from None
     if not isinstance(said, dict):
