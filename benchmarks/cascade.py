@@ -115,7 +115,7 @@ def _resplits(rows: Mapping[str, Any]) -> dict[str, Any]:
     stages = stages_of(done, ["linear", "fused"], [1.0, 10.0], [1.0, 10.0])
 
     def some(which: np.ndarray) -> list[Stage]:
-        return [replace(s, confidence=s.confidence[which], right=s.right[which]) for s in stages]
+        return [replace(s, confidence=s.confidence[which], score=s.score[which]) for s in stages]
 
     rng, made, broken, shares = np.random.default_rng(0), 0, 0, list[float]()
     for _ in range(RESPLITS):
@@ -141,8 +141,8 @@ def _four_stages(rows: int = 10_000) -> float:
     ease, stages = rng.normal(size=rows), []
     for number in range(4):
         sure = 1 / (1 + np.exp(-(1.5 + 0.7 * number + 2 * ease + 0.5 * rng.normal(size=rows))))
-        right = rng.random(rows) < sure
-        stages.append(Stage(name=f"{number}", confidence=sure, right=right, cost=10.0**number, ms=1.0))
+        right = (rng.random(rows) < sure).astype(float)
+        stages.append(Stage(name=f"{number}", confidence=sure, score=right, cost=10.0**number, ms=1.0))
     start = time.perf_counter()
     calibrate(stages, parse("1 point"))
     return round(time.perf_counter() - start, 2)

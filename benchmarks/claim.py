@@ -56,10 +56,12 @@ NAMES = (
     "resume",
     "demo_time",
     "cleaning",
+    "data_streams",
     "estimates",
     "distillation",
     "tuning_throughput",
     "retrieval",
+    "shared_index",
     "injected_documents",
     "suite",
 )

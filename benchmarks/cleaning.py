@@ -13,15 +13,12 @@ import csv
 import json
 import random
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any
 
 from benchmarks.claim import Finding, Say
-from benchmarks.command import SMALLWORKS, environment
+from benchmarks.command import watched
 
 UNIT = "s"
 GOAL = "≤ 300 s, ≤ 2 GB, all planted faults found"
@@ -108,32 +105,8 @@ def _text(draw: random.Random, words: list[str], at: int = 1) -> str:
 
 def _run(folder: Path) -> tuple[float, float, dict[str, Any]]:
     """Seconds, peak resident bytes of the command, and the JSON that it printed."""
-    import psutil
-
-    start = time.perf_counter()
-    command = [*SMALLWORKS, "data", "clean", ".", "--out", "kept.csv", "--mask", "--json"]
-    child = Popen(
-        command, cwd=folder, env=environment(folder / ".cache"), stdout=PIPE, stderr=PIPE, text=True
-    )
-    peak = [0]
-    watch = threading.Thread(target=_watch, args=(psutil.Process(child.pid), peak), daemon=True)
-    watch.start()
-    out, err = child.communicate()
-    seconds = time.perf_counter() - start
-    if child.returncode:
-        raise RuntimeError(f"exit {child.returncode}: {err[-2000:]}")
-    return seconds, float(peak[0]), json.loads(out)
-
-
-def _watch(process: Any, peak: list[int]) -> None:
-    import psutil
-
-    while True:
-        try:
-            peak[0] = max(peak[0], process.memory_info().rss)
-        except psutil.Error:
-            return
-        time.sleep(0.05)
+    ran, peak = watched(("data", "clean", ".", "--out", "kept.csv", "--mask", "--json"), folder)
+    return ran.seconds, float(peak), ran.json()
 
 
 def _told(folder: Path, told: dict[str, Any], fault: str) -> set[int]:

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,37 @@ def smallworks(*arguments: object, folder: Path, environment_changes: Mapping[st
         check=False,
     )
     return Ran(seconds=time.perf_counter() - start, code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def watched(arguments: Sequence[str], folder: Path) -> tuple[Ran, int]:
+    """`smallworks …` in `folder`, and the peak resident bytes of its process, looked at every 50 ms."""
+    import psutil
+
+    start = time.perf_counter()
+    child = subprocess.Popen(
+        [*SMALLWORKS, *arguments],
+        cwd=folder,
+        env=environment(folder / ".cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    peak = [0]
+    watch = threading.Thread(target=_watch, args=(psutil.Process(child.pid), peak), daemon=True)
+    watch.start()
+    out, err = child.communicate()
+    ran = Ran(seconds=time.perf_counter() - start, code=child.returncode, out=out, err=err)
+    if ran.code:
+        raise RuntimeError(f"exit {ran.code}: {err[-2000:]}")
+    return ran, peak[0]
+
+
+def _watch(process: Any, peak: list[int]) -> None:
+    import psutil
+
+    while True:
+        try:
+            peak[0] = max(peak[0], process.memory_info().rss)
+        except psutil.Error:
+            return
+        time.sleep(0.05)

@@ -30,18 +30,28 @@ from smallworks import settings
 START_SECONDS = 120.0
 INSTALL_SECONDS = 1200
 POLICY = Path(__file__).with_name("guard_policy.toml")
+REDIS = "redis://127.0.0.1:6379/9"
 TENSORZERO = """
 import asyncio, sys
-from openai import AsyncOpenAI
-from tensorzero import patch_openai_client
+from tensorzero.tensorzero import _start_http_gateway
 
 async def main():
-    client = AsyncOpenAI(api_key="none")
-    await patch_openai_client(client, config_file=sys.argv[1], async_setup=True)
-    print(f"Serving at {client.base_url}", file=sys.stderr, flush=True)
+    stores = {"clickhouse_url": None, "postgres_url": None, "valkey_url": sys.argv[2] or None}
+    gateway = await _start_http_gateway(config_file=sys.argv[1], async_setup=True, **stores)
+    print(f"Serving at {gateway.base_url}", file=sys.stderr, flush=True)
     await asyncio.sleep(3600)
 
 asyncio.run(main())
+"""
+"""What its `patch_openai_client` does, with a store: that function passes on none."""
+TENSORZERO_LIMITS = """
+[rate_limiting]
+enabled = true
+[[rate_limiting.rules]]
+always = true
+model_inferences_per_minute = 100_000_000
+tokens_per_minute = 100_000_000_000
+scope = []
 """
 Start = Callable[[ExitStack, Path, int], Ask]
 
@@ -82,18 +92,50 @@ def arena(say: Say, wanted: dict[str, Start]) -> Iterator[tuple[dict[str, Ask], 
 
 
 def smallworks(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
-    """With a key, its limits, metrics and a guard policy of twenty rules."""
+    """With a key, its limits counted in the process, metrics and a guard policy of twenty rules."""
+    return _smallworks(stack, scratch, upstream, f'[guards]\npolicy = "{POLICY}"\n', limits=True)
+
+
+def smallworks_bare(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
+    """Without keys, limits and guards; metrics are always on."""
+    return _smallworks(stack, scratch, upstream, "")
+
+
+def smallworks_limits(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
+    """With a key, whose limits are counted in Redis for all replicas; metrics."""
+    store = stack.enter_context(redis("bench-relay:*"))
+    section = f'[limits]\nstore = "{store}"\nprefix = "bench-relay:"\n'
+    return _smallworks(stack, scratch, upstream, section, limits=True)
+
+
+def _smallworks(
+    stack: ExitStack, scratch: Path, upstream: int, sections: str, *, limits: bool = False
+) -> Ask:
     from smallworks.server import KeyFile
 
-    with KeyFile(scratch / "keys.sqlite", create=True) as keys:
-        _, text = keys.add("bench", requests_per_minute=10**8, tokens_per_minute=10**11, at_once=1000)
-    config = scratch / "serve.toml"
-    config.write_text(
-        f'port = 0\nkeys = "keys.sqlite"\n[guards]\npolicy = "{POLICY}"\n'
-        f'[[upstream]]\nmodels = ["mock"]\n[[upstream.server]]\nurl = "http://127.0.0.1:{upstream}/v1"\n'
-    )
-    port = _said(stack, [*SMALLWORKS, "serve", "--config", str(config)], scratch)
-    return Ask(port=port, headers={"authorization": f"Bearer {text}"})
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
+    headers, config, keyed = {}, folder / "serve.toml", ""
+    server = f'[[upstream]]\nmodels = ["mock"]\n[[upstream.server]]\nurl = "http://127.0.0.1:{upstream}/v1"\n'
+    if limits:
+        with KeyFile(folder / "keys.sqlite", create=True) as keys:
+            _, text = keys.add("bench", requests_per_minute=10**8, tokens_per_minute=10**11, at_once=1000)
+        headers, keyed = {"authorization": f"Bearer {text}"}, 'keys = "keys.sqlite"\n'
+    config.write_text(f"port = 0\n{keyed}{sections}{server}")
+    return Ask(port=_said(stack, [*SMALLWORKS, "serve", "--config", str(config)], folder), headers=headers)
+
+
+@contextmanager
+def redis(keys: str) -> Iterator[str]:
+    """Database 9 of the Redis on this machine, without those keys before and after. Raises RuntimeError."""
+    from redis import Redis, RedisError
+
+    with Redis.from_url(REDIS, socket_connect_timeout=2) as client:
+        try:
+            client.delete("none", *client.scan_iter(keys))
+        except RedisError as error:
+            raise RuntimeError(f"no Redis at {REDIS}: {error}") from error
+        yield REDIS
+        client.delete("none", *client.scan_iter(keys))
 
 
 def bare(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
@@ -115,15 +157,30 @@ def litellm(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
 
 
 def tensorzero(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
-    """The gateway embedded in its Python package: the same Rust router, without keys and observability."""
+    """The gateway embedded in its Python package, without observability and limits.
+
+    It has the Rust routes of the container but not its layer for API keys, and its migrations for
+    PostgreSQL are the container's as well: keys cannot be had from the registries.
+    """
+    return _tensorzero(stack, scratch, upstream, "", "")
+
+
+def tensorzero_limits(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
+    """With limits of requests and tokens a minute, counted in Redis for all replicas, for all together."""
+    store = stack.enter_context(redis("tensorzero_ratelimit:*"))
+    return _tensorzero(stack, scratch, upstream, TENSORZERO_LIMITS, store)
+
+
+def _tensorzero(stack: ExitStack, scratch: Path, upstream: int, sections: str, store: str) -> Ask:
     program = programs("tensorzero", "tensorzero", "openai") / "python"
-    config = scratch / "tensorzero.toml"
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
+    config = folder / "tensorzero.toml"
     config.write_text(
         "[gateway]\nobservability.enabled = false\ndisable_pseudonymous_usage_analytics = true\n"
         '[models.mock]\nrouting = ["m"]\n[models.mock.providers.m]\ntype = "openai"\nmodel_name = "mock"\n'
-        f'api_base = "http://127.0.0.1:{upstream}/v1/"\napi_key_location = "none"\n'
+        f'api_base = "http://127.0.0.1:{upstream}/v1/"\napi_key_location = "none"\n{sections}'
     )
-    port = _said(stack, [str(program), "-c", TENSORZERO, str(config)], scratch)
+    port = _said(stack, [str(program), "-c", TENSORZERO, str(config), store], folder)
     return Ask(port=port, path="/openai/v1/chat/completions", model="tensorzero::model_name::mock")
 
 
@@ -144,6 +201,12 @@ def portkey(stack: ExitStack, scratch: Path, upstream: int) -> Ask:
 
 
 PEERS: dict[str, Start] = {"litellm": litellm, "tensorzero": tensorzero, "portkey": portkey}
+LIMITED: dict[str, Start] = {
+    "smallworks, nothing on": smallworks_bare,
+    "smallworks, limits in Redis": smallworks_limits,
+    "tensorzero, limits in Redis": tensorzero_limits,
+}
+"""Set up alike, for whoever compares like with like."""
 
 
 def _peers() -> Path:

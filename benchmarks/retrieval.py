@@ -64,8 +64,8 @@ def _recall(folder: Path, encoder: str, say: Say) -> dict[str, float]:
             ranked = [
                 [hit.passage.document for hit in index.search(text, DEEP, by=by)] for text, _ in questions
             ]
-            found[by] = _share(ranked, questions)
-        found["bm25s"] = _share(_reference(index, questions), questions)
+            found[by] = share_of(ranked, questions)
+        found["bm25s"] = share_of(_reference(index, questions), questions)
     return found
 
 
@@ -96,7 +96,7 @@ def _reference(index: Any, questions: Sequence[Question]) -> list[list[str]]:
     return [[passages[at].document for at in row] for row in found]
 
 
-def _share(ranked: Sequence[Sequence[str]], questions: Sequence[Question]) -> float:
+def share_of(ranked: Sequence[Sequence[str]], questions: Sequence[Question]) -> float:
     """Questions whose paragraph is among the first five, each paragraph counted once."""
     pairs = zip(ranked, questions, strict=True)
     hits = [answer in list(dict.fromkeys(documents))[:K] for documents, (_, answer) in pairs]
@@ -107,7 +107,7 @@ def _speed(folder: Path, say: Say) -> dict[str, float]:
     from smallworks import rag
 
     draw = Random(7)
-    words, weights = _vocabulary(draw)
+    words, weights = vocabulary(draw)
     say(f"writing {PASSAGES:,} passages")
     (folder / "many").mkdir()
     for number in range(FILES):
@@ -139,7 +139,7 @@ def _speed(folder: Path, say: Say) -> dict[str, float]:
     }
 
 
-def _vocabulary(draw: Random) -> tuple[list[str], list[float]]:
+def vocabulary(draw: Random) -> tuple[list[str], list[float]]:
     """Made-up words with Zipf's frequencies, summed up for drawing."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = list({"".join(draw.choices(letters, k=draw.randint(3, 9))): None for _ in range(VOCABULARY)})

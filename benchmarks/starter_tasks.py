@@ -56,7 +56,7 @@ def snips_slots(folder: Path, rows: int = 500) -> Path:
     names = sorted({name for _, slots in (*train, *test) for name in slots})
     schema = {
         "type": "object",
-        "properties": {name: {"type": "string"} for name in names},
+        "properties": {name: {"type": "string", "x-verbatim": True} for name in names},
         "additionalProperties": False,
     }
     random.shuffle(train)

@@ -21,7 +21,7 @@ FLOORS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     3: ("machinery", ("engines",)),
     2: ("the format", ("bundle", "prompt", "rag", "starter")),
-    1: ("joints", ("seams", "settings", "files", "child", "taskfile", "text")),
+    1: ("joints", ("seams", "settings", "files", "child", "taskfile", "postgresql", "text")),
     0: ("words", ("types", "errors")),
 }
 """Floor → its name and its packages or modules. Imports go down; neighbours never import each other."""

@@ -33,6 +33,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run_body(body: str, request: dict[str, Any] | None = None, **options: Any) -> Any:
         (site / "work.py").write_text("def main(request, progress):\n    " + body.replace("\n", "\n    "))
+        if count := options.pop("ranks", 0):
+            return child.run_ranks("smallworks.work", request or {}, count, **options)
         return child.run("smallworks.work", request or {}, **options)
 
     return run_body
@@ -173,3 +175,27 @@ def test_a_script_of_another_python_speaks_the_protocol_and_sees_nothing_of_ours
     assert said == [{"n": 1}, [], "1"] and told == [("fit", 1, 2, "half")]
     with pytest.raises(ChildError, match=r"'work' ended with exit code 1: no such wheel"):
         child.run_script(python, script, {"fail": True})
+
+
+def test_several_children_know_who_they_are_and_the_first_one_answers(run: Run, tmp_path: Path) -> None:
+    body = (
+        "import os\n"
+        "names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_PORT')\n"
+        "open(request['folder'] + '/' + os.environ['RANK'], 'w').write(os.environ['MASTER_PORT'])\n"
+        "return [os.environ[name] for name in names]"
+    )
+    rank, local, count, port = run(body, {"folder": str(tmp_path)}, ranks=3)
+    assert (rank, local, count) == ("0", "0", "3")
+    assert {(tmp_path / str(number)).read_text() for number in range(3)} == {port}
+
+
+def test_a_child_that_dies_takes_the_waiting_others_with_it_and_is_the_one_that_is_told(run: Run) -> None:
+    body = "import os, sys, time\nif os.environ['RANK'] == '1': sys.exit('out of luck')\ntime.sleep(300)"
+    with pytest.raises(ChildError, match="out of luck"):
+        run(body, ranks=2)
+
+
+def test_an_error_of_ours_in_several_children_keeps_its_class(run: Run) -> None:
+    body = "from smallworks.errors import DataError\nraise DataError('Row 3 is bad.', fix='Mend it.')"
+    with pytest.raises(DataError, match="Row 3 is bad"):
+        run(body, ranks=2)

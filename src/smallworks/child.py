@@ -16,8 +16,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +27,8 @@ from smallworks import errors
 from smallworks.seams import Progress, silent
 
 TAIL_LINES = 12
+SAVING = 20.0
+"""Seconds that a child which is told to end may take to save."""
 FULL = os.strerror(errno.ENOSPC)
 
 
@@ -60,7 +63,67 @@ def _run(
     progress: Progress,
     log: Path | None,
 ) -> Any:
-    process = subprocess.Popen(
+    process = _start(command, environment)
+    try:
+        return _attend(process, module, request, progress, log)
+    except BaseException:
+        _end([process])
+        raise
+
+
+def run_ranks(
+    module: str,
+    request: Mapping[str, Any],
+    count: int,
+    *,
+    progress: Progress = silent,
+    log: Path | None = None,
+) -> Any:
+    """Run it in `count` children that find each other, as torchrun would start them; the first one's result.
+
+    Raises what `run` raises, of whichever child failed first; the others then end too.
+    """
+    command = [sys.executable, "-P", "-m", "smallworks.child", module]
+    shared = {**_environment(), **_meeting(), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    processes = [
+        _start(command, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)
+    ]
+    failures: list[BaseException] = []
+
+    def attend(process: subprocess.Popen[str]) -> None:
+        try:
+            _attend(process, module, request, silent, log)
+        except BaseException as error:
+            failures.append(error)
+            _end(processes, patience=0)
+
+    threads = [threading.Thread(target=attend, args=(other,), daemon=True) for other in processes[1:]]
+    for thread in threads:
+        thread.start()
+    try:
+        result = _attend(processes[0], module, request, progress, log)
+    except BaseException as error:
+        alone = isinstance(error, errors.SmallworksError) and not isinstance(error, errors.UserError)
+        _end(processes, patience=0 if alone else SAVING)
+        raise failures[0] if alone and failures else error from None
+    for thread in threads:
+        thread.join()
+    return result
+
+
+def _meeting() -> dict[str, str]:
+    """Where the children of one run meet: a port that is free just now, on this machine alone."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    loopback = {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
+    return {**loopback, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -70,24 +133,39 @@ def _run(
         errors="replace",
         env=environment,
     )
+
+
+def _end(processes: Sequence[subprocess.Popen[str]], *, patience: float = SAVING) -> None:
+    """Ask them to end, which may save, and kill what is there after so many seconds."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + patience
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _attend(
+    process: subprocess.Popen[str],
+    module: str,
+    request: Mapping[str, Any],
+    progress: Progress,
+    log: Path | None,
+) -> Any:
+    """Ask, listen to the end, and return the result or raise what went wrong."""
     assert process.stdin and process.stdout and process.stderr
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     reader = threading.Thread(target=_keep, args=(process.stderr, tail, log), daemon=True)
     reader.start()
-    try:
-        # A child that died early has its own last words, which say more than a broken pipe.
-        with suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(json.dumps(request, default=str))
-        outcome = _listen(process.stdout, progress)
-        process.wait()
-        reader.join(timeout=5)
-    except BaseException:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        raise
+    # A child that died early has its own last words, which say more than a broken pipe.
+    with suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(json.dumps(request, default=str))
+    outcome = _listen(process.stdout, progress)
+    process.wait()
+    reader.join(timeout=5)
     if "error" in outcome:
         raise _revive(outcome["error"])
     if "result" not in outcome or process.returncode != 0:

@@ -81,6 +81,18 @@ class Labeller(Protocol):
 
 
 @runtime_checkable
+class Writer(Protocol):
+    """A model made of several, each with a prompt of its own, that writes: the answer comes in one piece."""
+
+    writes: bool
+    """Whether it does; one that labels does not."""
+
+    def write(self, text: str, sampling: Sampling | None, *, cancel: Event | None = None) -> Answer:
+        """The answer to a text, with who gave it. Without `sampling` each part draws as it was made to."""
+        ...
+
+
+@runtime_checkable
 class Unscaled(Protocol):
     """A model whose scores have a size of their own, before they are made to sum to one."""
 
@@ -94,6 +106,12 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, shape [len(texts), dimension], float32."""
+        ...
+
+
+class Reranker(Protocol):
+    def scores(self, question: str, passages: Sequence[str]) -> np.ndarray:
+        """How well each passage answers, higher for better: shape [len(passages)], of no known scale."""
         ...
 
 

@@ -9,6 +9,7 @@
 | SMALLWORKS_OFFLINE | 1: never reach for the hub |
 | SMALLWORKS_UPSTREAMS | URLs of model servers that bundles may send inputs and keys to, comma-separated |
 | SMALLWORKS_LLMCOMPRESSOR | the python of an environment that has llmcompressor (default: none) |
+| SMALLWORKS_TENSORBOARD | a folder that every tuning writes its losses to, for TensorBoard (default: none) |
 | SMALLWORKS_KEYS | the key file of `smallworks keys` and `smallworks serve` (default: none) |
 """
 
@@ -33,6 +34,7 @@ class Settings:
     upstreams: tuple[str, ...] = ()
     keys: Path | None = None
     llmcompressor: Path | None = None
+    tensorboard: Path | None = None
     releases: Path = Path("releases.sqlite")
 
 
@@ -47,6 +49,7 @@ def load() -> Settings:
         upstreams=tuple(url.strip() for url in env.get(UPSTREAMS, "").split(",") if url.strip()),
         keys=_path(env.get("SMALLWORKS_KEYS")),
         llmcompressor=_path(env.get("SMALLWORKS_LLMCOMPRESSOR")),
+        tensorboard=_path(env.get("SMALLWORKS_TENSORBOARD")),
         releases=Path(env.get("SMALLWORKS_RELEASES", "releases.sqlite")).expanduser(),
         offline=env.get("SMALLWORKS_OFFLINE", env.get("HF_HUB_OFFLINE", "0")) != "0",
     )
@@ -83,6 +86,12 @@ def ranks() -> int:
     """Processes that a distributed launcher (torchrun, accelerate launch) started together; 1 without one."""
     count = os.environ.get("WORLD_SIZE", "1")
     return int(count) if count.isdecimal() else 1
+
+
+def rank() -> int:
+    """Which of these processes this one is, from 0 on."""
+    number = os.environ.get("RANK", "0")
+    return int(number) if number.isdecimal() else 0
 
 
 def physical_cores() -> int:

@@ -167,6 +167,7 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
     "build": {
         "base": _text('base = "models/SmolLM2-135M-Instruct"'),
         "embedder": _text('embedder = "sentence-transformers/all-MiniLM-L6-v2"'),
+        "reranker": _text('reranker = "cross-encoder/ms-marco-MiniLM-L6-v2"'),
         "seed": Rule(noun="a whole number from 0 to 4294967295", holds=_is_seed, fix="Write seed = 0."),
         "epochs": _POSITIVE,
         "machine_price_per_hour": _PRICE,
@@ -482,7 +483,7 @@ def _build(section: Mapping[str, Any], folder: Path) -> BuildOptions:
     """Models named by a path that exists beside the task file become that path; other names stay."""
     local = {
         key: str(folder / Path(section[key]).expanduser())
-        for key in ("base", "embedder")
+        for key in ("base", "embedder", "reranker")
         if key in section and (folder / Path(section[key]).expanduser()).exists()
     }
     return BuildOptions(**{**section, **local})

@@ -90,6 +90,7 @@ class Flagship:
 class BuildOptions:
     base: str | None = None
     embedder: str | None = None
+    reranker: str | None = None
     seed: int = 0
     epochs: float | None = None
     machine_price_per_hour: float = 0.10
@@ -177,7 +178,10 @@ class PromptSpec:
     """Everything the renderer needs besides the inputs; a bundle carries it whole.
 
     `style` 'raw' passes the input text through (linear, encoders); 'chat' renders messages.
-    `listed` says whether the label set stands in the prompt. `shots` are (input text, answer) pairs.
+    `listed` says whether the label set stands in the prompt. `form_first` says whether the form of the answer
+    ("Answer with JSON.") stands before the text, where it is part of what every prompt of a task begins with
+    and is computed once, or behind it, as in bundles from before this was a choice. `shots` are (input text,
+    answer) pairs.
     """
 
     style: Literal["raw", "chat"]
@@ -185,6 +189,7 @@ class PromptSpec:
     instruction: str = ""
     choices: Choices | None = None
     listed: bool = True
+    form_first: bool = True
     schema: Mapping[str, Any] | None = None
     shots: tuple[tuple[str, str], ...] = ()
 
@@ -319,7 +324,7 @@ class Record:
     not apply to the row (`abstained` where there is an answer to give) is left out.
 
     `parsed` is the strict parse (None where the raw text is not exactly valid); `lenient` the
-    forgiving one.
+    forgiving one. `signals` are what its tokens tell of how sure a written answer is, where that was asked.
     """
 
     example_id: ExampleId
@@ -336,6 +341,7 @@ class Record:
     shortened: bool = False
     group: str = ""
     stage: str = ""
+    signals: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

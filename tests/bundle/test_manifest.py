@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallworks import files
-from smallworks.bundle.manifest import FORMAT, Base, Calibration, Manifest, Remote, Scope, from_json, to_json
+from smallworks.bundle.manifest import (
+    FORMAT,
+    Base,
+    Calibration,
+    Gate,
+    Manifest,
+    Remote,
+    Scope,
+    Stage,
+    Sureness,
+    from_json,
+    to_json,
+)
 from smallworks.bundle.store import identify
 from smallworks.errors import BundleError
 from smallworks.types import Choices, Columns, PromptSpec, Sampling
@@ -28,6 +40,7 @@ SPECS = st.builds(
     instruction=TEXT,
     choices=st.none() | st.builds(Choices, labels=TEXTS, codes=TEXTS, ids=IDS),
     listed=st.booleans(),
+    form_first=st.booleans(),
     schema=SCHEMA,
     shots=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
 )
@@ -157,6 +170,15 @@ def test_a_bundle_from_before_groups_and_curves_keeps_its_id(plain: Manifest) ->
     assert identify(named) != identify(plain) == identify(from_json(raw, where="x"))
 
 
+def test_a_prompt_that_says_nothing_of_its_form_has_it_behind_the_text() -> None:
+    spec = PromptSpec(style="chat", kind="extract", form_first=False)
+    older = Manifest(task="t", kind="extract", candidate="c", engine="llamacpp", prompt=spec)
+    raw = json.loads(json.dumps(to_json(older)))
+    assert "form_first" not in raw["prompt"] and not from_json(raw, where="x").prompt.form_first
+    newer = replace(older, prompt=replace(spec, form_first=True))
+    assert to_json(newer)["prompt"]["form_first"] and identify(newer) != identify(older)
+
+
 def test_a_scope_comes_back_and_one_of_no_known_score_is_refused() -> None:
     spec = PromptSpec(style="raw", kind="classify", choices=Choices(labels=("a", "b")))
     plain = Manifest(task="t", kind="classify", candidate="c", engine="linear", prompt=spec)
@@ -167,3 +189,35 @@ def test_a_scope_comes_back_and_one_of_no_known_score_is_refused() -> None:
     for wrong in ({"score": "taste"}, {"at": "low"}, {"at": float("nan")}):
         with pytest.raises(BundleError, match="threshold of scope"):
             from_json({**raw, "scope": {**raw["scope"], **wrong}}, where="x")
+
+
+def test_what_tells_how_sure_a_stage_is_comes_back_and_what_fits_no_stage_is_refused() -> None:
+    paths = ("stages/1", "stages/2", "stages/3")
+    spec = PromptSpec(style="raw", kind="generate")
+    plain = Manifest(
+        task="t",
+        kind="generate",
+        candidate="c",
+        engine="cascade",
+        prompt=spec,
+        stages=tuple(Stage(name=path, path=path, id="0") for path in paths),
+        thresholds={"stages/1": 1.0, "stages/2": 0.5},
+        files={f"{path}/bundle.json": "0" for path in paths} | {"gate/difficulty.json": "0"},
+    )
+    agreeing = {"stages/1": Sureness(signal="none"), "stages/2": Sureness(signal="agreement")}
+    gated = replace(plain, sureness=agreeing, gate=Gate(path="gate", at=0.5))
+    assert not {"sureness", "gate"} & set(to_json(plain)) and identify(plain) != identify(gated)
+    raw = json.loads(json.dumps(to_json(gated)))
+    assert from_json(raw, where="x") == gated
+    first, last = {"signal": "agreement", "curve": []}, {"signal": "weakest", "curve": []}
+    falling = {"signal": "margin", "curve": [[0.0, 0.9], [1.0, 0.1]]}
+    for wrong in (
+        {"sureness": {"stages/1": first}},
+        {"sureness": {"stages/3": last}},
+        {"sureness": {"stages/2": {**last, "signal": "mood"}}},
+        {"sureness": {"stages/2": falling}},
+        {"gate": {"path": "elsewhere", "at": 0.5}},
+        {"gate": {"path": "gate", "at": 1.5}},
+    ):
+        with pytest.raises(BundleError, match="not to be trusted"):
+            from_json({**raw, **wrong}, where="x")

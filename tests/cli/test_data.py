@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from smallworks.cli import run
+from smallworks.text.personal import Name
 
 WORDS = [
     "card",
@@ -156,4 +157,30 @@ def test_a_mistake_ends_with_2(
     rows: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["data", *(argument.format(rows=rows) for argument in arguments)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_names_are_masked_and_counted_by_the_model_that_is_given(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in(ref: str, *, progress: object) -> object:
+        return lambda text: [Name("PERSON", 0, 6)] if text.startswith("banana") else []
+
+    monkeypatch.setattr("smallworks.recipes.names.open_names", stand_in)
+    out = tmp_path / "kept.jsonl"
+    assert run(["data", "clean", str(rows), "--out", str(out), "--mask", "--names", "a/model", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pseudonyms"] == {"PERSON": 1, "PHONE": 1}
+    assert "<PERSON_1> card" in out.read_text() and "banana card" not in out.read_text()
+    assert run(["data", "check", str(rows), "--names", "a/model", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["personal"]["rows.jsonl"]["PERSON"]["rows"] == 11
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [([], "without --mask"), (["--mask"], "No name model at 'no-such'")]
+)
+def test_names_want_masking_and_a_model_that_is_there(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    asked = ["data", "clean", str(rows), "--out", str(tmp_path / "kept.jsonl"), "--names", "no-such", *given]
+    assert run(asked) == 2
     assert said in capsys.readouterr().err

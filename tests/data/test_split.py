@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smallworks.data.split import normalised, sizes, split
+from smallworks.data.marks import normalised
+from smallworks.data.split import sizes, split
 from smallworks.types import Example, ExampleId
 
 PAIRS = st.lists(st.tuples(st.text("aAbB ", max_size=4), st.sampled_from("xyz")), max_size=60)

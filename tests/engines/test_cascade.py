@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
 
-from smallworks.bundle.manifest import Calibration, Manifest, Scope
+from smallworks.bundle.manifest import Calibration, Manifest, Scope, Sureness
 from smallworks.engines.cascade import Cascade, PaidCascade, assemble
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
+from smallworks.engines.sureness import agreement
 from smallworks.errors import BundleError
 from smallworks.prompt.renderer import Renderer
-from smallworks.types import Choices, Prompt, PromptSpec, Spent
+from smallworks.types import Choices, Completion, Prompt, PromptSpec, Sampling, Spent, Token
 
 LABELS = ("no", "yes")
 
@@ -137,3 +140,105 @@ def test_what_is_kept_back_goes_on_at_a_threshold_of_nothing_too() -> None:
     scoped = replace(known, manifest=replace(known.manifest, scope=Scope(score="probability", at=0.9)))
     outer = replace(stage(Fake()), model=assemble([scoped, known], ["first", "second"], [0.0]))
     assert [answer.stage for answer in outer.answers(["0.95", "0.8"])] == ["first", "second"]
+
+
+class Writing(Fake):
+    """Writes the answer that it knows, token by token as surely as the number in the text."""
+
+    abilities = frozenset({"logprobs"})
+
+    def generate(self, prompt: Prompt, sampling: Sampling, *, cancel: Event | None = None) -> Completion:
+        self.asked = sampling
+        done = super().generate(prompt, sampling, cancel=cancel)
+        if sampling.logprobs is None:
+            return done
+        tokens = (Token(text="x", logprob=math.log(float(prompt.text))), Token(text="y", logprob=0.0))
+        return replace(done, tokens=tokens)
+
+
+def writer(model: Fake) -> Predictor:
+    spec = PromptSpec(style="raw", kind="generate")
+    manifest = Manifest(task="t", kind="generate", candidate="c", engine="fake", prompt=spec)
+    return Predictor(manifest=manifest, model=model, renderer=Renderer(spec))
+
+
+def writing(*models: Fake, sureness: Sequence[Sureness], thresholds: Sequence[float]) -> Predictor:
+    names = ["first", "second", "third"][: len(models)]
+    made = assemble([writer(model) for model in models], names, thresholds, sureness=sureness)
+    outer = writer(Fake())
+    return replace(outer, model=made, manifest=replace(outer.manifest, engine="cascade"))
+
+
+def test_what_is_written_is_handed_over_by_the_least_sure_token() -> None:
+    cheap, dear = Writing({"0.9": "cheap", "0.3": "cheap"}), Fake({"0.3": "dear"})
+    one = writing(cheap, dear, sureness=[Sureness(signal="weakest")], thresholds=[0.8])
+    said = one.answers(["0.9", "0.3"])
+    assert [(a.stage, a.text, a.tokens) for a in said] == [("first", "cheap", ()), ("second", "dear", ())]
+    assert [part.stage for part in said[1].spent] == ["first", "second"] and said[1].abstain is None
+    assert said[1].tokens_out == len("cheap") + len("dear")
+
+
+def test_a_curve_bends_what_the_tokens_tell() -> None:
+    how = Sureness(signal="likelihood", curve=((0.0, 0.01), (0.5, 0.9), (1.0, 1.0)))
+    one = writing(Writing(), Fake(), sureness=[how], thresholds=[0.8])
+    assert one.answer("0.3").stage == "first"
+    assert writing(Writing(), Fake(), sureness=[how], thresholds=[0.99]).answer("0.3").stage == "second"
+
+
+def test_two_that_agree_answer_and_the_third_does_else() -> None:
+    sureness = [Sureness(signal="none"), Sureness(signal="agreement")]
+    models = (Fake({"a": "the answer"}), Fake({"a": "The answer!"}), Fake({"b": "third"}))
+    one = writing(*models, sureness=sureness, thresholds=[1.0, 1.0])
+    assert [(answer.stage, answer.text) for answer in one.answers(["a", "c"])] == [
+        ("second", "The answer!"),
+        ("second", "c"),
+    ]
+    other = writing(Fake({"b": "x"}), Fake(), models[2], sureness=sureness, thresholds=[1.0, 0.9])
+    assert (other.answer("b").stage, other.answer("b").text) == ("third", "third")
+
+
+def test_a_request_changes_how_every_stage_draws_and_nothing_else() -> None:
+    cheap = Writing()
+    one = writing(cheap, Fake(), sureness=[Sureness(signal="weakest")], thresholds=[0.1])
+    usual = one.answer("0.9", one.manifest.sampling)
+    assert usual.text == "0.9" and cheap.asked.logprobs == 2
+    short = one.answer("0.9", replace(one.manifest.sampling, max_tokens=2))
+    assert short.text == "0." and short.finish == "length" and cheap.asked.max_tokens == 2
+
+
+def test_a_written_answer_comes_in_one_piece() -> None:
+    one = writing(Writing(), Fake(), sureness=[Sureness(signal="weakest")], thresholds=[0.8])
+    assert one.whole and [chunk.text for chunk in one.stream("0.9")] == ["0.9"]
+
+
+def test_a_stage_that_tells_nothing_of_its_text_is_refused() -> None:
+    for sureness in ([], [Sureness(signal="weakest")]):
+        with pytest.raises(BundleError, match="'first' does not tell how sure"):
+            writing(Fake(), Fake(), sureness=sureness, thresholds=[0.5])
+    with pytest.raises(BundleError, match="does not write"):
+        assemble([stage(Sure()), writer(Fake())], ["first", "second"], [0.5])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        ("Yes.", "Yes.", 1),
+        ("yes", "Yes!", 1),
+        ('{"a": 1, "b": 2}', '{"b":2,"a":1}', 1),
+        ("a b", "b c", 0.5),
+    ],
+)
+def test_agreement_reads_words_and_json(one: str, other: str, share: float) -> None:
+    assert agreement(one, other) == share and agreement(one, "") == 0
+
+
+def test_what_a_gate_keeps_out_goes_to_the_last_stage_at_once() -> None:
+    models = (Sure(), Sure(), Sure())
+    names = ["first", "second", "third"]
+    made = assemble(
+        [stage(model) for model in models], names, [0.5, 0.5], gate=lambda text: float(text) < 0.9
+    )
+    answers = made.label(["0.95", "0.6"])
+    assert [answer.stage for answer in answers] == ["third", "first"]
+    assert models[0].asked == [["0.6"]] and models[1].asked == [] and models[2].asked == [["0.95"]]
+    assert [part.stage for part in answers[0].spent] == ["third"]

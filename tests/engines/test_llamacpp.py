@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from smallworks import compress
+from smallworks.engines import verbatim
 from smallworks.engines.llamacpp import GgufTokenizer, LlamaCpp
 from smallworks.errors import ModelError, RequestError, SmallworksError
 from smallworks.types import Choices, Prompt, Sampling
@@ -106,6 +107,15 @@ def test_a_schema_leaves_no_room_for_white_space(model, prompts):
         sampling = Sampling(max_tokens=80, temperature=8.0, seed=seed, schema=SCHEMA)
         text = model.generate(prompts[0], sampling).text
         assert text == json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii="\\u" in text)
+
+
+def test_a_field_that_is_held_to_a_text_says_nothing_else(model, prompts):
+    text = "Rain in La Paz on the 3rd"
+    marked = {"type": "object", "properties": {"town": {"type": "string", "x-verbatim": True}}}
+    schema = verbatim.held({**marked, "required": ["town"], "additionalProperties": False}, text)
+    for seed in range(3):
+        sampling = Sampling(max_tokens=80, temperature=8.0, seed=seed, schema=schema)
+        assert json.loads(model.generate(prompts[0], sampling).text)["town"] in verbatim.spans(text)
 
 
 def test_an_answer_that_llama_cpp_let_go_of_its_schema_is_none(model, prompts, monkeypatch):

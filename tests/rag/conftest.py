@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from smallworks import rag
+
+POSTGRES = os.environ.get("SMALLWORKS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 
 PLANS = """\
 ---
@@ -54,7 +58,55 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def index(folder: Path, tmp_path: Path) -> Iterator[rag.Index]:
-    rag.index(folder, tmp_path / "documents.sqlite")
-    with rag.Index(tmp_path / "documents.sqlite") as opened:
+def postgres() -> str:
+    """The address of a PostgreSQL."""
+    psycopg = pytest.importorskip("psycopg")
+    try:
+        psycopg.connect(POSTGRES, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        pytest.skip(f"no PostgreSQL at {POSTGRES}")
+    return POSTGRES
+
+
+@pytest.fixture
+def pgvector(postgres: str) -> bool:
+    """Whether that PostgreSQL has the extension."""
+    import psycopg
+
+    with psycopg.connect(postgres) as base:
+        found = base.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
+    return found is not None
+
+
+@pytest.fixture
+def shared(postgres: str) -> Iterator[str]:
+    """An address in PostgreSQL that holds no index yet."""
+    import psycopg
+
+    schema = f"test_{uuid4().hex[:12]}"
+    yield f"{postgres}?schema={schema}"
+    with psycopg.connect(postgres, autocommit=True) as base:
+        base.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where an index goes, once for each store."""
+    if request.param == "sqlite":
+        return tmp_path / "documents.sqlite"
+    where: str = request.getfixturevalue("shared")
+    return where
+
+
+@pytest.fixture
+def out_with_vectors(request: pytest.FixtureRequest, out: Path | str) -> Path | str:
+    if isinstance(out, str) and not request.getfixturevalue("pgvector"):
+        pytest.skip("this PostgreSQL has no pgvector")
+    return out
+
+
+@pytest.fixture
+def index(folder: Path, out: Path | str) -> Iterator[rag.Index]:
+    rag.index(folder, out)
+    with rag.Index(out) as opened:
         yield opened

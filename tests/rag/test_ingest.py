@@ -15,6 +15,7 @@ import pytest
 
 from smallworks import rag
 from smallworks.errors import DataError, DiskError, UserError
+from smallworks.rag.opening import open_store
 from smallworks.rag.store import Store
 
 Held = list[tuple[str, int, str]]
@@ -35,23 +36,33 @@ class Lengths:
         return np.stack([np.cos(angles), np.sin(angles), zeros, zeros], axis=1)
 
 
-def held(path: Path) -> Held:
-    with Store(path) as store:
+def held(path: Path | str) -> Held:
+    with open_store(path) as store:
         return [(p.document, p.place, p.text) for p in store.all_passages()]
 
 
-def whole(path: Path) -> None:
+def whole(path: Path | str) -> None:
     """The words belong to the passages and to nothing else."""
-    with Store(path) as store:
-        store.file.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-        documents = store.file.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
-        assert documents == store.counts()[1]
+    with open_store(path) as store:
+        if isinstance(store, Store):
+            store.file.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+            documents = store.file.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
+            assert documents == store.counts()[1]
+        else:
+            held = "SELECT count(*), sum(length) FROM passages"
+            assert store.base.execute("SELECT passages, words FROM totals").fetchone() == (
+                store.base.execute(held).fetchone()
+            )
+            told = "SELECT passage AS id, sum(times) AS length FROM words GROUP BY passage"
+            apart = "p.length IS DISTINCT FROM w.length"
+            torn = f"SELECT * FROM ({told}) w FULL JOIN passages p USING (id) WHERE {apart}"
+            assert store.base.execute(torn.encode()).fetchall() == []
 
 
-def test_every_format_is_brought_in(folder: Path, tmp_path: Path) -> None:
-    done = rag.index(folder, tmp_path / "i.sqlite")
+def test_every_format_is_brought_in(folder: Path, out: Path | str) -> None:
+    done = rag.index(folder, out)
     assert (done.documents, done.added, done.passages) == (4, 4, 8)
-    assert {path for path, _, _ in held(tmp_path / "i.sqlite")} == {
+    assert {path for path, _, _ in held(out)} == {
         "guides/plans.md",
         "refunds.html",
         "faq.csv",
@@ -59,31 +70,31 @@ def test_every_format_is_brought_in(folder: Path, tmp_path: Path) -> None:
     }
 
 
-def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path) -> None:
-    rag.index(folder, tmp_path / "i.sqlite")
+def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, out: Path | str) -> None:
+    rag.index(folder, out)
     (folder / "note.txt").write_text("The lighthouse is closed.", encoding="utf-8")
     (folder / "faq.csv").unlink()
     (folder / "new.txt").write_text("Fresh fish on Fridays.", encoding="utf-8")
-    done = rag.index(folder, tmp_path / "i.sqlite")
+    done = rag.index(folder, out)
     assert (done.added, done.changed, done.removed, done.unchanged) == (1, 1, 1, 2)
     fresh = tmp_path / "fresh.sqlite"
     rag.index(folder, fresh)
-    assert held(tmp_path / "i.sqlite") == held(fresh)
-    whole(tmp_path / "i.sqlite")
-    with rag.Index(tmp_path / "i.sqlite") as index:
+    assert held(out) == held(fresh)
+    whole(out)
+    with rag.Index(out) as index:
         assert index.search("lamp swap") == []
         assert index.search("fish")[0].passage.document == "new.txt"
 
 
-def test_another_size_cuts_everything_anew(folder: Path, tmp_path: Path) -> None:
-    rag.index(folder, tmp_path / "i.sqlite")
-    assert rag.index(folder, tmp_path / "i.sqlite", size=100).changed == 4
+def test_another_size_cuts_everything_anew(folder: Path, out: Path | str) -> None:
+    rag.index(folder, out)
+    assert rag.index(folder, out, size=100).changed == 4
 
 
-def test_what_cannot_be_read_is_left_out_with_its_reason(folder: Path, tmp_path: Path) -> None:
-    rag.index(folder, tmp_path / "i.sqlite")
+def test_what_cannot_be_read_is_left_out_with_its_reason(folder: Path, out: Path | str) -> None:
+    rag.index(folder, out)
     (folder / "note.txt").write_bytes(b"\0\1\2\0")
-    done = rag.index(folder, tmp_path / "i.sqlite")
+    done = rag.index(folder, out)
     assert "is not text" in done.skipped["note.txt"] and done.documents == 3
 
 
@@ -118,31 +129,31 @@ def test_hidden_files_and_links_out_of_the_folder_are_left_alone(folder: Path, t
     assert rag.index(folder, tmp_path / "i.sqlite").documents == 4
 
 
-def test_hidden_characters_are_reported(folder: Path, tmp_path: Path) -> None:
+def test_hidden_characters_are_reported(folder: Path, out: Path | str) -> None:
     (folder / "note.txt").write_text("pay\u200bment\U000e0041", encoding="utf-8")
-    assert rag.index(folder, tmp_path / "i.sqlite").unseen == {"note.txt": 2}
-    assert ("note.txt", 1, "payment") in held(tmp_path / "i.sqlite")
+    assert rag.index(folder, out).unseen == {"note.txt": 2}
+    assert ("note.txt", 1, "payment") in held(out)
 
 
-def test_passages_get_a_vector_once(folder: Path, tmp_path: Path) -> None:
-    embedder = Lengths()
-    first = rag.index(folder, tmp_path / "i.sqlite", embedder=embedder, embedder_name="lengths")
+def test_passages_get_a_vector_once(folder: Path, out_with_vectors: Path | str) -> None:
+    embedder, out = Lengths(), out_with_vectors
+    first = rag.index(folder, out, embedder=embedder, embedder_name="lengths")
     assert first.embedded == first.passages == embedder.asked
     (folder / "note.txt").write_text("Longer than before, and different.", encoding="utf-8")
-    assert rag.index(folder, tmp_path / "i.sqlite", embedder=embedder, embedder_name="lengths").embedded == 1
-    other = rag.index(folder, tmp_path / "i.sqlite", embedder=Lengths(), embedder_name="others")
+    assert rag.index(folder, out, embedder=embedder, embedder_name="lengths").embedded == 1
+    other = rag.index(folder, out, embedder=Lengths(), embedder_name="others")
     assert other.embedded == other.passages
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1])
-def test_a_killed_run_loses_and_doubles_nothing(delay: float, tmp_path: Path) -> None:
-    folder, out = tmp_path / "many", tmp_path / "i.sqlite"
+def test_a_killed_run_loses_and_doubles_nothing(delay: float, tmp_path: Path, out: Path | str) -> None:
+    folder = tmp_path / "many"
     folder.mkdir()
     for number in range(30):
         rows = "\n".join(f"{number}-{row},value {row} of {number}" for row in range(100))
         (folder / f"{number}.csv").write_text(f"key,words\n{rows}\n")
     begin = "from pathlib import Path; from smallworks import rag"
-    code = f"{begin}; rag.index(Path({str(folder)!r}), Path({str(out)!r}))"
+    code = f"{begin}; rag.index(Path({str(folder)!r}), {str(out)!r})"
     child = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 60
     while not _began(out) and child.poll() is None and time.monotonic() < deadline:
@@ -163,14 +174,17 @@ def test_a_killed_run_loses_and_doubles_nothing(delay: float, tmp_path: Path) ->
         ]
 
 
-def _began(path: Path) -> bool:
+def _began(path: Path | str) -> bool:
     """Whether the first batch is in, told from beside the process that writes."""
-    if not path.is_file():
-        return False
     try:
+        if isinstance(path, str):
+            with open_store(path) as store:
+                return store.counts()[1] > 0
+        if not path.is_file():
+            return False
         file = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         return bool(file.execute("SELECT count(*) FROM passages").fetchone()[0])
-    except sqlite3.OperationalError:
+    except (DataError, sqlite3.OperationalError):
         return False
 
 
@@ -182,14 +196,16 @@ def test_an_index_is_one_file_when_nobody_has_it_open(folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("names", [[], ["other.txt"]])
-def test_a_wrong_folder_does_not_empty_an_index(folder: Path, tmp_path: Path, names: list[str]) -> None:
-    rag.index(folder, tmp_path / "i.sqlite")
+def test_a_wrong_folder_does_not_empty_an_index(
+    folder: Path, tmp_path: Path, out: Path | str, names: list[str]
+) -> None:
+    rag.index(folder, out)
     (tmp_path / "other").mkdir()
     for name in names:
         (tmp_path / "other" / name).write_text("else")
     with pytest.raises(UserError, match="holds none of the 4 documents"):
-        rag.index(tmp_path / "other", tmp_path / "i.sqlite")
-    assert len(held(tmp_path / "i.sqlite")) == 8
+        rag.index(tmp_path / "other", out)
+    assert len(held(out)) == 8
 
 
 def test_mistakes_are_told_with_what_mends_them(folder: Path, tmp_path: Path) -> None:

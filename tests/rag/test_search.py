@@ -11,6 +11,7 @@ import pytest
 
 from smallworks import rag
 from smallworks.errors import DataError, UserError
+from smallworks.rag import search
 from smallworks.rag.fusion import fused
 from smallworks.rag.words import Words
 
@@ -79,10 +80,10 @@ def test_a_document_can_be_hidden(index: rag.Index) -> None:
     assert index.search("lighthouse", without="note.txt") == []
 
 
-def test_vectors_are_compared_exactly_and_filtered(folder: Path, tmp_path: Path) -> None:
-    letters = Letters()
-    rag.index(folder, tmp_path / "i.sqlite", embedder=letters, embedder_name="letters")
-    with rag.Index(tmp_path / "i.sqlite", letters) as index:
+def test_vectors_are_compared_exactly_and_filtered(folder: Path, out_with_vectors: Path | str) -> None:
+    letters, out = Letters(), out_with_vectors
+    rag.index(folder, out, embedder=letters, embedder_name="letters")
+    with rag.Index(out, letters) as index:
         passages = list(index.store.all_passages())
         wanted = letters.embed([p.whole for p in passages]) @ letters.embed(["lamp lighthouse"])[0]
         hits = index.search("lamp lighthouse", len(passages), by="vectors")
@@ -91,16 +92,51 @@ def test_vectors_are_compared_exactly_and_filtered(folder: Path, tmp_path: Path)
         assert {hit.passage.document for hit in only} == {"faq.csv"}
         both = index.search("lamp lighthouse", 1)[0]
         assert both.passage.document == "note.txt" and both.bm25 and both.cosine
-    with rag.Index(tmp_path / "i.sqlite", Letters(5)) as index, pytest.raises(DataError, match="26 numbers"):
+    with rag.Index(out, Letters(5)) as index, pytest.raises(DataError, match="26 numbers"):
         index.search("lamp")
-    with rag.Index(tmp_path / "i.sqlite") as index, pytest.raises(UserError, match="no embedder"):
+    with rag.Index(out) as index, pytest.raises(UserError, match="no embedder"):
         index.search("lamp", by="vectors")
 
 
-def test_a_change_by_another_is_seen(index: rag.Index, folder: Path) -> None:
+class Longest:
+    """A reranker that likes long passages; counts what it reads."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def scores(self, question: str, passages: Sequence[str]) -> np.ndarray:
+        self.read += len(passages)
+        return np.array([len(text) for text in passages], np.float32)
+
+
+def test_a_reranker_puts_the_first_passages_in_order(
+    folder: Path, out: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rag.index(folder, out)
+    question = "dollars refunded lighthouse webhooks owner"
+    with rag.Index(out) as index:
+        plain = index.search(question, 8)
+    assert len(plain) > 3 and all(hit.reranked is None for hit in plain)
+    with rag.Index(out, reranker=Longest()) as index:
+        hits = index.search(question, 8)
+        lengths = [len(hit.passage.whole) for hit in hits]
+        assert lengths == sorted(lengths, reverse=True) == [hit.reranked for hit in hits]
+        assert {hit.passage.id for hit in hits} == {hit.passage.id for hit in plain}
+        assert [hit.passage for hit in index.search(question, 1)] == [hits[0].passage]
+        assert index.search("zzzz") == []
+    monkeypatch.setattr(search, "RERANKED", 2)
+    with rag.Index(out, reranker=(longest := Longest())) as index:
+        hits = index.search(question, 8)
+        assert longest.read == 2 and [hit.reranked is None for hit in hits[:3]] == [False, False, True]
+        assert [hit.passage for hit in hits[2:]] == [hit.passage for hit in plain[2:]]
+        scores = [hit.score for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_a_change_by_another_is_seen(index: rag.Index, folder: Path, out: Path | str) -> None:
     assert index.search("walrus") == []
     (folder / "zoo.txt").write_text("A walrus lives here.", encoding="utf-8")
-    rag.index(folder, index.store.path)
+    rag.index(folder, out)
     assert index.search("walrus")[0].passage.document == "zoo.txt"
 
 
@@ -121,7 +157,7 @@ def test_words_are_those_of_the_index() -> None:
     words.close()
 
 
-def test_bm25_ranks_as_a_reference_library_on_the_same_words(tmp_path: Path) -> None:
+def test_bm25_ranks_as_a_reference_library_on_the_same_words(tmp_path: Path, out: Path | str) -> None:
     bm25s = pytest.importorskip("bm25s")
     draw = random.Random(5)
     vocabulary = [f"w{n}" for n in range(400)]
@@ -130,8 +166,8 @@ def test_bm25_ranks_as_a_reference_library_on_the_same_words(tmp_path: Path) -> 
     texts = [" ".join(draw.choices(vocabulary, weights, k=draw.randint(20, 90))) for _ in range(200)]
     for number, text in enumerate(texts):
         (tmp_path / "d" / f"{number:03}.txt").write_text(text)
-    rag.index(tmp_path / "d", tmp_path / "i.sqlite")
-    with rag.Index(tmp_path / "i.sqlite") as index:
+    rag.index(tmp_path / "d", out)
+    with rag.Index(out) as index:
         reference = bm25s.BM25(k1=1.2, b=0.75, method="robertson")
         reference.index(index.words.each(texts), show_progress=False)
         agree = 0.0

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from smallworks import rag
@@ -166,6 +168,52 @@ def test_a_document_that_is_not_there_is_named(folder: Path, tmp_path: Path) -> 
     rows: list[dict[str, object]] = [{"question": "a", "document": "nowhere.txt"}]
     with pytest.raises(UserError, match=r"'nowhere\.txt', which is not in the index"):
         index_folder(folder, tmp_path / "i.sqlite", questions=written(tmp_path / "q.jsonl", rows))
+
+
+class Knows:
+    """A reranker that knows the place which is asked for, or, turned, likes every other one better."""
+
+    def __init__(self, *, turned: bool = False) -> None:
+        self.sign = -1 if turned else 1
+
+    def scores(self, question: str, passages: Sequence[str]) -> np.ndarray:
+        place = question.split()[-1].removesuffix("q")
+        return np.array([self.sign * (f"The {place}" in text) for text in passages], np.float32)
+
+
+@pytest.mark.parametrize(("turned", "kept"), [(False, True), (True, False)])
+def test_a_reranker_is_kept_where_the_questions_show_its_gain(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turned: bool, kept: bool
+) -> None:
+    """All passages have the words of the questions but the last, by which the reranker knows the place."""
+    for number, place in enumerate(PLACES):
+        (folder / f"{place}.txt").write_text(f"The {place}x{number} opens at {number}.")
+    rows: list[dict[str, object]] = [
+        {"question": f"What opens? {place}x{number}q", "document": f"{place}.txt"}
+        for number, place in enumerate(PLACES)
+    ]
+    asked = written(tmp_path / "q.jsonl", rows)
+    (tmp_path / "model").mkdir()
+
+    monkeypatch.setattr(documents, "open_reranker", lambda ref, progress: Knows(turned=turned))
+    path = tmp_path / "i.sqlite"
+    done = index_folder(folder, path, reranker=str(tmp_path / "model"), questions=asked)
+    assert done.gain and done.quality and (done.gain.low > 0) == kept == bool(done.reranker)
+    assert (done.quality.metrics["recall@1"].value == 1.0) == kept
+    with opened(path) as index:
+        assert (index.reranker is not None) == kept
+    again = index_folder(folder, path)
+    assert bool(again.reranker) == kept and again.gain is None
+
+
+def test_a_reranker_from_elsewhere_is_not_fetched(folder: Path, tmp_path: Path, hub: Any) -> None:
+    path = tmp_path / "stranger.sqlite"
+    rag.index(folder, path)
+    with Store(path) as store, store.writing():
+        store.note(documents.RERANKER, "owner/name")
+    with pytest.raises(UserError, match="the reranker 'owner/name', which is not on this machine"):
+        opened(path).__enter__()
+    assert hub.asked == []
 
 
 def test_a_real_embedder_finds_by_meaning(folder: Path, tmp_path: Path) -> None:

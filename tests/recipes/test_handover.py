@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from xml.etree import ElementTree
 
@@ -19,15 +20,16 @@ from smallworks import settings, starter, taskfile
 from smallworks.bundle import Bundle, Calibration, open_bundle
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
+from smallworks.evaluate import records
 from smallworks.evaluate.records import read
 from smallworks.prompt import Renderer
-from smallworks.recipes import handover, mixes
+from smallworks.recipes import handover, mixes, ways
 from smallworks.recipes.build import Options, build, finished
 from smallworks.recipes.plan import CASCADES
 from smallworks.recipes.workshop import Workshop
 from smallworks.route import Routing, calibrate
 from smallworks.server import background, create_app
-from smallworks.types import Choices, Estimate, ExampleId, Prompt, Record, Row, Table, Task
+from smallworks.types import Choices, Estimate, ExampleId, Prompt, Record, Row, Table, Targets, Task
 
 ONLY = Options(only=("majority", "linear", "flagship", "cascade-*"))
 FLAGSHIP = '[flagship]\nname = "big"\ninput_price = 3.0\noutput_price = 15.0\n'
@@ -165,13 +167,14 @@ def test_the_stages_that_were_compared_share_the_luck(monkeypatch: pytest.Monkey
         return calibrate(*stages, choices=choices, **more)
 
     monkeypatch.setattr(handover, "_held", lambda shop, row: held[row.name])
-    monkeypatch.setattr(handover, "calibrate", counted)
+    monkeypatch.setattr(ways, "calibrate", counted)
     right = Estimate(value=0.9, low=0.8, high=1.0, n=60)
     table = [
         Row(name=name, kind="", engine="", metric=right, bundle=Path(name), cost_per_1000=float(cost))
         for cost, name in enumerate(held)
     ]
-    one = handover.cascade_row(cast(Workshop, None), "cascade-flagship", table)
+    shop = SimpleNamespace(task=SimpleNamespace(kind="classify", targets=Targets(metric="accuracy")))
+    one = handover.cascade_row(cast(Workshop, shop), "cascade-flagship", table)
     assert one.skipped and "handing over gains nothing" in one.skipped and asked == [2]
 
 
@@ -226,3 +229,49 @@ def test_a_server_as_the_last_stage_makes_a_bundle_that_is_priced_by_its_share(
 
 def test_the_names_are_candidates_like_any_other(recorded: tuple[Task, Table]) -> None:
     assert [r.name for r in recorded[1].rows if r.kind == "cascade"] == list(CASCADES)
+
+
+def wrote(rows: Sequence[int], *, right: Sequence[int], sure: bool = False) -> dict[ExampleId, Record]:
+    """What a stage wrote: half of it right where it is not `right`; surer where it is, if it tells at all."""
+    told = said("flagship", rows)
+    return {
+        i: replace(
+            one,
+            scores={"token_f1": 1.0 if int(i) in right else 0.5, "exact_match": 0.0, "rouge_l": 0.5}
+            | {"exact_match_lenient": 0.0},
+            signals={"likelihood": 0.9 if int(i) in right else 0.2 + int(i) / 10_000} if sure else None,
+        )
+        for i, one in told.items()
+    }
+
+
+def test_what_is_written_goes_to_the_flagship_where_its_tokens_are_unsure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("sklearn")
+    every, test = range(300), range(300, 360)
+    held = {
+        "lm-lora-q8_0": wrote(every, right=[i for i in every if i % 3], sure=True),
+        "flagship": wrote(every, right=every),
+    }
+    early, late = wrote(test, right=[i for i in test if i % 3], sure=True), wrote(test, right=test)
+    records.write(tmp_path / "late.jsonl", list(late.values()))
+    monkeypatch.setattr(handover, "_held", lambda shop, row: held[row.name])
+    monkeypatch.setattr(handover, "_on_test", lambda shop, row: list(early.values()))
+    metric = Estimate(value=0.9, low=0.8, high=1.0, n=60)
+    cheap = Row(name="lm-lora-q8_0", kind="", engine="", metric=metric, bundle=tmp_path, cost_per_1000=0.1)
+    dear = Row(name="flagship", kind="", engine="", metric=metric, cost_per_1000=9.0)
+    shop = SimpleNamespace(
+        task=SimpleNamespace(kind="generate", targets=Targets(metric="token_f1")),
+        steps=SimpleNamespace(folder=tmp_path),
+        data_key="key",
+    )
+    table = [cheap, replace(dear, records=tmp_path / "late.jsonl")]
+    one = handover.cascade_row(cast(Workshop, shop), "cascade-flagship", table)
+    assert one.skipped is None and one.bundle is None and handover.RECORDED in one.notes
+    assert "tokens" in one.notes[2] and "33.3 % of the test rows went to flagship" in one.notes[0]
+    assert one.metric.value == 1.0 and one.cost_per_1000 == pytest.approx(0.1 + 9.0 / 3)
+    (drawn,) = [mixes.read("c", one.mixes)]
+    assert not drawn.counted and "mean score" in mixes.draw(drawn) and "scores" in mixes.said(drawn)
+    alone = handover.cascade_row(cast(Workshop, shop), "cascade-flagship", table[1:])
+    assert alone.skipped == "needs lm-zero on the table"

@@ -15,6 +15,7 @@ import pytest
 from smallworks import files, rag, taskfile
 from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
 from smallworks.cli import run
+from smallworks.compress.encoder import FILES
 from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.engines.retriever import Retriever
 from smallworks.errors import DataError, TaskError, UserError
@@ -22,6 +23,7 @@ from smallworks.evaluate import worker
 from smallworks.recipes import examine, finding, reading
 from smallworks.recipes.build import Options, build, finished, prepare, survey
 from smallworks.recipes.documents import retriever_of
+from smallworks.recipes.steps import Steps
 from smallworks.seams import silent
 from smallworks.types import REFUSAL, PromptSpec, Table, Task
 
@@ -233,6 +235,42 @@ def test_with_an_embedder_words_vectors_and_both_are_tried(
     with rag.Index(found.index, Hashed(), frozen=True) as index:
         hits = index.search("How is the crane painted?", 1, by="vectors")
         assert hits[0].cosine is not None and index.store.fact("curve")["vectors"] is True
+
+
+class Liking:
+    """A reranker that likes the island; stands in for a cross-encoder, wherever one would be opened."""
+
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        assert (folder / FILES[0]).is_file()
+
+    def scores(self, question: str, passages: Sequence[str]) -> np.ndarray:
+        return np.array([float("island" in text) for text in passages], np.float32)
+
+
+def test_a_reranker_that_is_taken_travels_in_the_bundle(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(only=("retrieval",), out=tmp_path)
+    shop, _ = prepare(task, options, survey(task, options), silent)
+    for name in FILES:
+        files.write_text(tmp_path / "cross" / name, name)
+    monkeypatch.setattr(finding, "converted_reranker", lambda folder, progress: folder)
+    monkeypatch.setattr("smallworks.engines.reranker.CrossEncoder", Liking)
+    shop = replace(shop, reranker=tmp_path / "cross")
+    kept = finding.find(shop)
+    assert not kept.chosen.reranked and kept.reranker is None  # it was tried, and no gain was shown
+    assert sum(one.reranked for one in kept.settings) > 0
+    monkeypatch.setattr(finding, "with_reranker", lambda best, tried, again: next(iter(again)))
+    bundle = reading.make_retrieval(replace(shop, steps=Steps(tmp_path / "anew", silent)))
+    assert bundle.manifest.reranker == "reranker" and ", reranked, " in bundle.manifest.lineage["passages"]
+    assert (bundle.path / "reranker" / FILES[0]).is_file()
+    with retriever_of(bundle.path) as model:
+        assert model.ask("How is the crane or the island painted?").hits[0].passage.document == "island.md"
+
+
+def test_a_reranker_without_documents_is_refused(task: Task, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="no passages to put in order"):
+        survey(replace(task, data=replace(task.data, documents=None)), Options(reranker="owner/name"))
 
 
 def test_a_bundle_without_documents_is_refused_with_what_to_do(small_table: Table) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +16,10 @@ from smallworks import child, starter
 from smallworks.bundle import Bundle, Calibration, freeze, open_bundle
 from smallworks.cli import run
 from smallworks.engines.linear import save
+from smallworks.engines.opening import open_bundle as open_predictor
 from smallworks.recipes import route
-from smallworks.route import Stage, calibrate, parse
+from smallworks.recipes.ways import Way
+from smallworks.route import Promise, Routing, Stage, calibrate, parse
 from smallworks.seams import silent
 from smallworks.tune.linear import fit_linear
 from smallworks.types import Example, ExampleId, Table, Task
@@ -79,12 +82,13 @@ def test_two_at_once_into_one_folder_leave_each_others_draft(
     made: list[Bundle | None] = []
 
     def freeze_at(threshold: float) -> Bundle | None:
-        sure, ones = np.array([0.99, 0.5]), np.ones(2, dtype=bool)
-        early = Stage(name="weak", confidence=sure, right=ones, cost=1.0, ms=1.0)
+        sure, ones = np.array([0.99, 0.5]), np.ones(2)
+        early = Stage(name="weak", confidence=sure, score=ones, cost=1.0, ms=1.0)
         found = calibrate((early, replace(early, name="linear", cost=9.0)), parse("1 point"))
         at = next(one for one in found.mixes if one.thresholds == (threshold,))
         kept = replace(found, chosen=at)
-        return route._freeze(stages, kept, starter_task, examples, tmp_path, silent)[0]
+        alone = Way(steps=((0,), (1,)), stages=())
+        return route._freeze(stages, alone, kept, starter_task, examples, tmp_path, silent)[0]
 
     def during(*request: Any, **more: Any) -> Any:
         if not made:
@@ -97,6 +101,35 @@ def test_two_at_once_into_one_folder_leave_each_others_draft(
     monkeypatch.setattr(child, "run", during)
     made.append(freeze_at(0.9))
     assert len({one.id for one in made if one}) == 2 and not list((tmp_path / ".smallworks").iterdir())
+
+
+def test_a_gate_is_tried_and_one_that_was_kept_is_part_of_the_bundle(
+    weak: Bundle, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = list[Way]()
+
+    def gated(found: Sequence[Way], promise: Promise, **_: Any) -> tuple[Routing, Way]:
+        kept.extend(one for one in found if one.gate and one.gate[1] == 0.5)
+        routing, note = route_best(found, promise)[0], route_best(found, promise)[1].notes[-1]
+        assert "A gate by the input alone" in note
+        at_all = calibrate(kept[0].stages, promise).mixes[-1]
+        return replace(routing, chosen=at_all), kept[0]
+
+    route_best = route.best_way
+    monkeypatch.setattr(route, "best_way", gated)
+    rows = Path(asked[-1])
+    done = route.calibrate_bundles(
+        [weak.path, Path(asked[2])], rows, parse("20 points"), gate=True, out=tmp_path, costs=(1, 100)
+    )
+    assert done.bundle and done.bundle.manifest.gate and done.bundle.manifest.gate.at == 0.5
+    assert list(done.bundle.manifest.thresholds.values()) == [0.0]
+    gate = kept[0].stages[0].gate
+    assert gate and 0 < gate.skips.mean() < 1
+    with rows.open(newline="", encoding="utf-8") as file, open_predictor(done.bundle) as cascade:
+        said = cascade.answers([row["text"] for row in csv.DictReader(file)])
+    assert {len(answer.spent) for answer in said} == {1}
+    assert {answer.stage for answer in said} == {"weak", "linear"}
+    assert run(["verify", str(done.bundle.path)]) == 0
 
 
 def test_one_stage_that_is_enough_needs_no_cascade(

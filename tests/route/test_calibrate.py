@@ -20,9 +20,10 @@ def world(rows: int, seed: int) -> tuple[Stage, Stage]:
     rng = np.random.default_rng(seed)
     ease = rng.normal(size=rows)
     cheap, dear = (1 / (1 + np.exp(-(shift + slope * ease))) for shift, slope in ((1.0, 2.0), (2.0, 1.2)))
+    first, second = ((rng.random(rows) < sure).astype(float) for sure in (cheap, dear))
     return (
-        Stage(name="cheap", confidence=cheap, right=rng.random(rows) < cheap, cost=1.0, ms=1.0),
-        Stage(name="dear", confidence=np.ones(rows), right=rng.random(rows) < dear, cost=10.0, ms=10.0),
+        Stage(name="cheap", confidence=cheap, score=first, cost=1.0, ms=1.0),
+        Stage(name="dear", confidence=np.ones(rows), score=second, cost=10.0, ms=10.0),
     )
 
 
@@ -134,3 +135,28 @@ def test_a_cheap_stage_that_is_enough_is_seen_on_few_rows() -> None:
         (replace(dear, name="good", cost=1.0), replace(cheap, name="poor", cost=9.0)), parse("1 point")
     )
     assert found.chosen and found.chosen.escalated == 0 and found.chosen.promised
+
+
+def scored(rows: int, seed: int) -> tuple[Stage, Stage]:
+    """A world of scores: right, or somewhere between; the dear stage is the better one on average."""
+    stages, rng = world(rows, seed), np.random.default_rng(seed + 1)
+    return tuple(  # type: ignore[return-value]
+        replace(one, score=np.where(one.score > 0, 1.0, rng.beta(1.5, 2.0, rows))) for one in stages
+    )
+
+
+@pytest.mark.parametrize(("promise", "rows"), [("2 points", 500), ("at least 0.86", 400)])
+def test_the_promise_holds_for_scores_too(promise: str, rows: int) -> None:
+    known, asked, draws = scored(200_000, 10_000), parse(promise, 0.9), 30
+    chosen = [calibrate(scored(rows, seed), asked).chosen for seed in range(draws)]
+    truths = [mix(known, one.thresholds) for one in chosen if one]
+    assert len(truths) > draws / 2 and all(one.spread for one in truths)
+    kept = [-t.difference <= 0.02 if asked.against == "last" else t.quality >= 0.86 for t in truths]
+    assert kept.count(False) <= draws * 0.1 + 2 * math.sqrt(draws * 0.09)
+
+
+def test_scores_say_how_many_rows_would_show_it() -> None:
+    found = calibrate(scored(120, 2), parse("2 points"))
+    assert found.chosen is None and found.rows_needed and found.rows_least
+    assert found.rows_needed >= found.rows_least > 120 and "rows would show it" in found.why
+    assert "scores" in calibrate(scored(2000, 2), parse("2 points")).why

@@ -1,5 +1,7 @@
 """Every row is answered once, by the first stage that is sure enough; the sums follow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,12 @@ from hypothesis import strategies as st
 
 from smallworks.route import Stage
 from smallworks.route.mixes import GRID, answered_by, mix, oracle, paths
+from smallworks.route.stages import Gate
 
 
 def stage(name: str, confidence: list[float], right: list[int], cost: float) -> Stage:
     return Stage(
-        name=name, confidence=np.array(confidence), right=np.array(right, bool), cost=cost, ms=10 * cost
+        name=name, confidence=np.array(confidence), score=np.array(right, float), cost=cost, ms=10 * cost
     )
 
 
@@ -34,6 +37,14 @@ def test_a_mix_adds_up() -> None:
     assert (one.losses, one.gains) == (0, 1) and one.difference == 0.25
     assert one.cost == pytest.approx(0.25 * 1 + 0.25 * 3 + 0.5 * 7) and one.p95_ms == 70
     assert one.interval == pytest.approx((0.3976, 1.0), abs=1e-4)
+
+
+def test_behind_a_gate_rows_that_look_hard_pay_the_gate_and_the_last_stage_alone() -> None:
+    gate = Gate(skips=np.array([True, False, False, False]), cost=0.5, ms=1.0)
+    gated = (replace(THREE[0], gate=gate), *THREE[1:])
+    assert answered_by(gated, (0.8, 0.8)).tolist() == [2, 1, 2, 2]
+    one = mix(gated, (0.8, 0.8))
+    assert one.cost == pytest.approx(0.5 + (4 + 3 + 7 + 7) / 4) and one.p95_ms == 71
 
 
 def test_a_stage_that_takes_no_part_is_not_paid() -> None:

@@ -34,7 +34,7 @@ def test_a_confidence_in_percent_is_refused() -> None:
 
 def test_a_promise_reads_back_in_words() -> None:
     assert str(parse("1 point")) == "at most 1 point below the last stage with 95 % confidence"
-    assert str(parse("at least 0.9", 0.99)) == "at least 0.9 right with 99 % confidence"
+    assert str(parse("at least 0.9", 0.99)) == "at least 0.9 with 99 % confidence"
 
 
 def test_rows_that_suffice_are_about_as_few_as_can_be() -> None:

@@ -31,7 +31,7 @@ CHEAP = [record(0, True, 0.9), record(1, False, 0.3)]
 
 def test_a_stage_is_as_sure_as_its_likeliest_label() -> None:
     first, last = stages_of([CHEAP, CHEAP], ["a", "b"], [1.0, 2.0], [3.0, 4.0])
-    assert np.allclose(first.confidence, [0.9, 0.7]) and first.right.tolist() == [True, False]
+    assert np.allclose(first.confidence, [0.9, 0.7]) and first.score.tolist() == [1.0, 0.0]
     assert (last.cost, last.ms) == (2.0, 4.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Iterator
 
@@ -57,6 +58,19 @@ def test_a_request_that_does_not_come_is_cut_off(address: tuple[str, int], sent:
         connection.sendall(sent)
         assert rest(connection).startswith(b"HTTP/1.1 408 ")
     assert httpx2.get(f"http://{address[0]}:{address[1]}/healthz").status_code == 200
+
+
+def test_requests_sent_in_one_piece_are_answered_one_after_another(address: tuple[str, int]) -> None:
+    bodies = [b'{"input_text":"it crashes"}', b"{}", b"{", b'{"input_text":"again"}']
+    ends = [b"", b"", b"", b"connection: close\r\n"]
+    sent = b"".join(
+        HEAD + end + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        for end, body in zip(ends, bodies, strict=True)
+    )
+    with socket.create_connection(address) as connection:
+        connection.sendall(sent)
+        said = rest(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"400", b"400", b"200"]
 
 
 class Stuck(asyncio.Transport):

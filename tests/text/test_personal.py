@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallworks.text.personal import Masker, find, luhn, mod97
+from smallworks.text.personal import Masker, Name, find, luhn, mod97
 
 FOUND = [
     ("write to Ann.Lee+x@mail.example.co.uk, please", "EMAIL", "Ann.Lee+x@mail.example.co.uk"),
@@ -91,3 +92,22 @@ def test_no_text_takes_long(unit: str) -> None:
 def test_check_digits() -> None:
     assert luhn("79927398713") and not luhn("79927398710")
     assert mod97("GB82WEST12345698765432") == 1
+
+
+def told(text: str) -> list[Name]:
+    """A stand-in for a model, which takes what is in braces for a person, and the braces too."""
+    return [Name("PERSON", *match.span()) for match in re.finditer(r"\{.*?\}", text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("for {Ann Lee}, again", "for {<PERSON_1>}, again"),
+        ("{Ann Lee} met {ANN  LEE} and {Anna}", "{<PERSON_1>} met {<PERSON_1>} and {<PERSON_2>}"),
+        ("{Ann ann@b.example Lee}", "{<PERSON_1> <EMAIL_1> <PERSON_2>}"),
+        ("{(020 7946 0018)}", "{(<PHONE_1>)}"),
+        ("nobody {--}", "nobody {--}"),
+    ],
+)
+def test_names_are_masked_around_what_patterns_find(text: str, masked: str) -> None:
+    assert Masker(told).mask(text) == masked

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_one_of_several_launched_processes_is_refused(ask: Ask, monkeypatch: pyt
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="WORLD_SIZE is 2") as refused:
         fit(ask())
-    assert "without accelerate launch" in refused.value.fix
+    assert "--processes 2" in refused.value.fix
     assert not ask().out.exists()
 
 
@@ -260,3 +261,40 @@ def test_another_request_in_the_same_folder_starts_afresh(ask: Ask, undisturbed:
     result = fit(request)
     assert not result.resumed and result.sha256 != undisturbed.sha256
     assert result.best_val_loss is None and result.best_step == result.steps == 20
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("inside")
+def test_losses_are_written_for_tensorboard_where_they_are_asked_for(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, undisturbed: TuneResult, tmp_path: Path
+) -> None:
+    """Its writer is stood in for: what is written, where, and that the weights stay the same."""
+    written: dict[str, list[tuple[int, float]]] = {}
+
+    class Writer:
+        def __init__(self, log_dir: str) -> None:
+            assert log_dir == str(tmp_path / "board")
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.setdefault(name, []).append((step, value))
+
+        def __getattr__(self, name: str) -> object:
+            return lambda *_, **__: None
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_tensorboard_available", lambda: True)
+    monkeypatch.setattr("smallworks.tune.run.check_board", lambda folder: None)
+    result = fit(replace(ask(), tensorboard=tmp_path / "board"))
+    assert result.sha256 == undisturbed.sha256
+    assert [step for step, _ in written["eval/loss"]] == [5, 10, 15, 20]
+    assert written.keys() >= {"train/loss", "train/learning_rate", "train/tokens_per_second"}
+    assert written["train/tokens_per_second"][-1][1] > 0
+
+
+def test_a_board_without_tensorboard_is_refused_with_the_fix(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="TensorBoard, which is not installed") as refused:
+        fit(replace(ask(), tensorboard=tmp_path / "board"))
+    assert "pip install tensorboard" in refused.value.fix and not ask().out.exists()

@@ -29,15 +29,20 @@ EngineName = Literal[
 By = Literal["words", "vectors", "both"]
 Shows = Literal["passage", "sentence"]
 ScopeScore = Literal["probability", "margin", "max_logit", "energy"]
+Signal = Literal["likelihood", "weakest", "margin", "agreement", "none"]
 SCOPE_SCORES: tuple[ScopeScore, ...] = get_args(ScopeScore)
 LATER: tuple[tuple[str, str, Any], ...] = (
     ("columns", "group", None),
     ("columns", "document", None),
     ("calibration", "isotonic", ()),
     ("", "stages", ()),
+    ("", "sureness", {}),
+    ("", "gate", None),
     ("", "scope", None),
     ("", "out_of_scope", None),
     ("", "retrieval", None),
+    ("", "reranker", None),
+    ("prompt", "form_first", False),
     ("sampling", "logprobs", None),
     ("sampling", "logit_bias", ()),
 )
@@ -106,6 +111,28 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sureness:
+    """What tells how sure a stage of a cascade is, where that is not the probability of its label.
+
+    `signal` is of its tokens, or the `agreement` with the stage that was asked before; `none`: it never
+    answers, and is asked for the next one to agree with. `curve` are rising points (signal, confidence);
+    empty: the signal is the confidence.
+    """
+
+    signal: Signal
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a cascade asks of an input before any stage: how likely the first is good enough, by what lies in
+    the folder `path`. Below `at` the last stage alone is asked."""
+
+    path: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retrieval:
     """How the index that is a bundle's `model` is asked: `k` passages, found `by` words, vectors or both.
 
@@ -126,10 +153,12 @@ class Manifest:
     `model` names the weights inside the bundle (a GGUF, a linear model, an adapter folder), `encoder`
     the ONNX encoder of a fused one. `inputs` names the fields that a request may give, `columns` those of
     a labelled file, as the task named them. `stages` are those of a cascade, cheap to dear; `thresholds` maps
-    the path of each but the last to the confidence from which it answers. `scope` is from when on a label is
+    the path of each but the last to the confidence from which it answers, and `sureness` to what tells that
+    where it is not the probability of a label; `gate` is asked first. `scope` is from when on a label is
     kept back; a cascade leaves that to its stages. `out_of_scope` is the mark of rows out of scope in the
     task's files, where no `scope` says it. With `retrieval` the one stage, if any, is the bundle that reads
-    the passages, and `encoder` embeds the questions.
+    the passages, `encoder` embeds the questions, and `reranker` is the folder of the cross-encoder that puts
+    the first passages in order.
     """
 
     task: str
@@ -142,12 +171,15 @@ class Manifest:
     columns: Columns = field(default_factory=Columns)
     model: str | None = None
     encoder: str | None = None
+    reranker: str | None = None
     adapter: str | None = None
     base: Base | None = None
     remote: Remote | None = None
     quantization: str | None = None
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    sureness: Mapping[str, Sureness] = field(default_factory=dict)
+    gate: Gate | None = None
     scope: Scope | None = None
     out_of_scope: str | None = None
     stages: tuple[Stage, ...] = ()
@@ -194,6 +226,8 @@ def from_json(raw: Any, *, where: str) -> Manifest:
                 "remote": Remote(**raw["remote"]) if raw["remote"] else None,
                 "calibration": read_calibration(raw["calibration"]),
                 "stages": tuple(Stage(**stage) for stage in raw.get("stages", ())),
+                "sureness": {path: _sureness(one) for path, one in raw.get("sureness", {}).items()},
+                "gate": Gate(**raw["gate"]) if raw.get("gate") else None,
                 "scope": Scope(**raw["scope"]) if raw.get("scope") else None,
                 "retrieval": Retrieval(**raw["retrieval"]) if raw.get("retrieval") else None,
             }
@@ -219,10 +253,11 @@ def read_calibration(raw: Mapping[str, Any]) -> Calibration:
 
 def _problem(manifest: Manifest) -> str | None:
     """What no build would have written: names outside the bundle, an engine or a calibration that is none."""
-    for name in filter(None, (manifest.model, manifest.encoder, manifest.adapter, *manifest.files)):
+    parts = (manifest.model, manifest.encoder, manifest.reranker, manifest.adapter)
+    for name in filter(None, (*parts, *manifest.files)):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             return f"'{name}' lies outside of it"
-    for name in filter(None, (manifest.model, manifest.encoder, manifest.adapter)):
+    for name in filter(None, parts):
         if not any(file == name or file.startswith(f"{name}/") for file in manifest.files):
             return f"'{name}' is covered by no checksum"
     if manifest.engine not in get_args(EngineName):
@@ -264,6 +299,15 @@ def _problem_of_stages(manifest: Manifest) -> str | None:
         return "its thresholds are not confidences between 0 and 1"
     if len({stage.name for stage in stages}) < len(stages):
         return "two of its stages have one name"
+    gate = manifest.gate
+    if gate and (f"{gate.path}/difficulty.json" not in manifest.files or not 0 <= gate.at <= 1):
+        return "its gate is covered by no checksum, or has no threshold between 0 and 1"
+    for path, how in manifest.sureness.items():
+        if path not in manifest.thresholds or how.signal not in get_args(Signal) or not _rises(how.curve):
+            return f"what tells how sure '{path}' is does not go with its stages"
+    first = manifest.sureness.get(stages[0].path)
+    if first and first.signal == "agreement":
+        return "its first stage has none before it to agree with"
     return None
 
 
@@ -290,10 +334,15 @@ def _measures(scope: Scope) -> bool:
     return scope.score in SCOPE_SCORES and isinstance(scope.at, int | float) and math.isfinite(scope.at)
 
 
+def _sureness(raw: Mapping[str, Any]) -> Sureness:
+    return Sureness(signal=raw["signal"], curve=tuple((float(a), float(b)) for a, b in raw["curve"]))
+
+
 def _prompt(raw: Mapping[str, Any]) -> PromptSpec:
     choices = raw["choices"]
     return PromptSpec(
         **{
+            "form_first": False,
             **raw,
             "choices": Choices(**_tuples(choices, "labels", "codes", "ids")) if choices else None,
             "shots": tuple((text, answer) for text, answer in raw["shots"]),

@@ -14,6 +14,7 @@ from smallworks.bundle.store import MANIFEST
 from smallworks.cli import talk
 from smallworks.engines.ground import Grounded, ground
 from smallworks.errors import UserError
+from smallworks.rag.opening import is_shared
 from smallworks.rag.search import K
 from smallworks.recipes.converse import open_model
 from smallworks.recipes.documents import opened, retriever_of
@@ -22,7 +23,7 @@ STARTER = "The starter does not answer from documents yet: nearly always it says
 
 
 def ask(
-    index: Path,
+    index: str,
     question: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
@@ -31,6 +32,7 @@ def ask(
     where: list[str] | None = None,
     threshold: float | None = None,
     embedder: str | None = None,
+    reranker: str | None = None,
     json: bool = False,
 ) -> None:
     """Answer from documents: the best passage, or what a model makes of the best ones.
@@ -38,7 +40,7 @@ def ask(
     Parameters
     ----------
     index
-        What `smallworks index` made, or a bundle that answers from documents.
+        What `smallworks index` made, a file or an address, or a bundle that answers from documents.
     question
         The question.
     model
@@ -52,30 +54,27 @@ def ask(
         Answer from this probability on that the passages hold the answer (default: as fitted, else 0.5).
     embedder
         Where the index's embedding model is now, if it has moved.
+    reranker
+        A cross-encoder that puts the first passages in order (default: that of the index, if it has one).
     json
         One JSON document on stdout.
     """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UserError(f"--threshold {threshold:g} is no probability.", fix="Give 0 to 1.")
+    _check(threshold)
     conditions = _conditions(where or [])
     with ExitStack() as open_ones:
         progress = open_ones.enter_context(talk.progress())
-        if (index / MANIFEST).is_file():
-            _refuse_what_is_frozen(index, model=model, embedder=embedder)
-            bundle = open_ones.enter_context(retriever_of(index))
+        if not is_shared(index) and (Path(index) / MANIFEST).is_file():
+            _refuse_what_is_frozen(index, model=model, embedder=embedder, reranker=reranker)
+            bundle = open_ones.enter_context(retriever_of(Path(index)))
             answer = bundle.ask(question, k=k, where=conditions, threshold=threshold)
             answer = replace(answer, answer=bundle.text_of(answer))
         else:
-            found = open_ones.enter_context(opened(index, embedder=embedder, progress=progress))
-            answering = open_ones.enter_context(open_model(model, progress=progress)) if model else None
-            answer = ground(
-                found,
-                question,
-                answering,
-                k=K if k is None else k,
-                where=conditions,
-                threshold=threshold,
+            found = open_ones.enter_context(
+                opened(index, embedder=embedder, reranker=reranker, progress=progress)
             )
+            answering = open_ones.enter_context(open_model(model, progress=progress)) if model else None
+            passages = K if k is None else k
+            answer = ground(found, question, answering, k=passages, where=conditions, threshold=threshold)
     if model == "starter":
         talk.remark(STARTER)
     if json:
@@ -84,7 +83,12 @@ def ask(
         _show(answer)
 
 
-def _refuse_what_is_frozen(bundle: Path, **named: str | None) -> None:
+def _check(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f"--threshold {threshold:g} is no probability.", fix="Give 0 to 1.")
+
+
+def _refuse_what_is_frozen(bundle: str, **named: str | None) -> None:
     for option, value in named.items():
         if value is not None:
             raise UserError(
@@ -148,6 +152,7 @@ def _document(found: Grounded) -> dict[str, Any]:
             "metadata": part.passage.metadata,
             "bm25": hits[part.passage.id].bm25,
             "cosine": hits[part.passage.id].cosine,
+            "reranked": hits[part.passage.id].reranked,
             "orders": [asdict(order) for order in part.orders],
         }
         for part in found.shown

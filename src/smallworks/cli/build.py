@@ -23,6 +23,7 @@ def build(  # the parameters are the command's options
     skip: str = "",
     base: str | None = None,
     embedder: str | None = None,
+    reranker: str | None = None,
     out: Path | None = None,
     dry_run: bool = False,
     json: bool = False,
@@ -43,6 +44,8 @@ def build(  # the parameters are the command's options
         Base language model: a folder, a GGUF file, or a hub id (default: the embedded starter).
     embedder
         Sentence-embedding model for 'fused': a folder or a hub id.
+    reranker
+        Cross-encoder that is tried on the passages of a task with documents: a folder or a hub id.
     out
         Where bundles and report go (default: the task's folder).
     dry_run
@@ -51,7 +54,8 @@ def build(  # the parameters are the command's options
         One JSON document on stdout.
     """
     loaded = _load(task)
-    options = Options(only=_names(only), skip=_names(skip), base=base, embedder=embedder, out=out)
+    names = {"only": _names(only), "skip": _names(skip)}
+    options = Options(**names, base=base, embedder=embedder, reranker=reranker, out=out)
     if dry_run:
         _plan(loaded, options, json)
         return

@@ -20,6 +20,7 @@ from smallworks.types import Task
 
 if TYPE_CHECKING:
     from smallworks.recipes.suspects import Suspect
+    from smallworks.text.personal import Namer
 
 Action = Literal["check", "clean", "split", "label", "synth"]
 SHOWN = {"error": "red", "warning": "yellow", "info": "dim"}
@@ -29,6 +30,7 @@ FOR: Mapping[str, tuple[Action, ...]] = {
     "--force": ("clean", "split", *TAUGHT),
     "--suspects": ("check",),
     "--mask": ("clean",),
+    "--names": ("check", "clean"),
     "--language": ("clean",),
     "--group": ("split",),
     "--by-time": ("split",),
@@ -58,6 +60,7 @@ def data(
     out: Path | None = None,
     suspects: bool = False,
     mask: bool = False,
+    names: str | None = None,
     language: str | None = None,
     group: str | None = None,
     by_time: str | None = None,
@@ -82,6 +85,9 @@ def data(
         check: fit a linear model to find rows whose label is most improbable; takes minutes on many rows.
     mask
         clean: put pseudonyms such as <EMAIL_1> in the place of personal data.
+    names
+        check: count names of people, places and organisations too; clean --mask: mask them. A
+        token-classification model that tells them: a folder or a hub id.
     language
         clean: take out the rows that are surely in another language than this, such as en.
     group
@@ -94,7 +100,7 @@ def data(
         One JSON document on stdout.
     """
     given = {"--out": out, "--mask": mask, "--group": group, "--by-time": by_time, "--force": force}
-    given |= {"ROWS": rows, "--language": language, "--suspects": suspects}
+    given |= {"ROWS": rows, "--language": language, "--suspects": suspects, "--names": names}
     _refuse_strays(action, given | asking.given())
     if action == "label":
         data_label.label(source, rows, out, asking, force=force, json=json)
@@ -104,12 +110,12 @@ def data(
         return 0
     task = stage.open_source(source)
     if action == "check":
-        return _check(task, suspects, json)
+        return _check(task, suspects, names, json)
     if out is None:
         fix = {"clean": "Name a file: --out clean.jsonl", "split": "Name a folder: --out data"}[action]
         raise UserError(f"'data {action}' was not told where to write '{task.data.train.name}'.", fix=fix)
     if action == "clean":
-        _clean(task, out, mask, language, force, json)
+        _clean(task, out, mask, names, language, force, json)
     else:
         _split(task, out, group, by_time, force, json)
     return 0
@@ -124,10 +130,10 @@ def _refuse_strays(action: Action, given: Mapping[str, object]) -> None:
             )
 
 
-def _check(task: Task, suspects: bool, json: bool) -> int:
+def _check(task: Task, suspects: bool, names: str | None, json: bool) -> int:
     """Exit 0, or 1 when there is something that a build would refuse."""
     with talk.progress() as progress:
-        found = stage.inspect(task, progress)
+        found = stage.inspect(task, progress, namer=_namer(names, progress))
         doubted = _doubted(task, found, progress) if suspects else None
     report, advice = found.report, _advice(task, found.report.sizes)
     mend = bool(report.errors)
@@ -167,9 +173,27 @@ def _check(task: Task, suspects: bool, json: bool) -> int:
     return int(mend)
 
 
-def _clean(task: Task, out: Path, mask: bool, language: str | None, force: bool, json: bool) -> None:
+def _namer(ref: str | None, progress: Progress) -> Namer | None:
+    from smallworks.recipes.names import open_names
+
+    return open_names(ref, progress=progress) if ref else None
+
+
+def _clean(
+    task: Task, out: Path, mask: bool, names: str | None, language: str | None, force: bool, json: bool
+) -> None:
+    if names and not mask:
+        raise UserError("--names has no meaning for 'data clean' without --mask.", fix="Add --mask.")
     with talk.progress() as progress:
-        done = stage.clean(task, out, mask=mask, language=language, force=force, progress=progress)
+        done = stage.clean(
+            task,
+            out,
+            mask=mask,
+            namer=_namer(names, progress),
+            language=language,
+            force=force,
+            progress=progress,
+        )
     reasons = Counter(removal.reason for removal in done.survey.removals.values())
     if json:
         talk.print_json(

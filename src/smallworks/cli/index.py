@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from rich.markup import escape
 
 from smallworks.cli import talk
 from smallworks.rag.ingest import Ingested
+from smallworks.rag.opening import told
 from smallworks.rag.passages import SIZE
 from smallworks.recipes.documents import Indexed, Quality, index_folder
 
+GAIN = "mean reciprocal rank by reranking"
 LINES = 10
 """Skipped documents that are named one by one."""
 
@@ -21,8 +24,9 @@ def index(
     folder: Path,
     /,
     *,
-    out: Path,
+    out: str,
     embedder: str | None = None,
+    reranker: str | None = None,
     size: int = SIZE,
     questions: Path | None = None,
     json: bool = False,
@@ -34,10 +38,14 @@ def index(
     folder
         The documents, folders in it included; hidden files and links out of it are left out.
     out
-        The index, one SQLite file; made, or brought up to date.
+        The index: one SQLite file, or postgresql://USER@HOST/DATABASE?schema=NAME to share it; made, or
+        brought up to date.
     embedder
         A sentence-embedding model, for search by meaning too: a local folder or a hub id (default: the
         one of the index, else SMALLWORKS_EMBEDDER; without one, words alone).
+    reranker
+        A cross-encoder that puts the first passages in order: a local folder or a hub id (default: the one
+        of the index). With --questions it is kept only where its gain is shown.
     size
         Most characters of a passage.
     questions
@@ -47,14 +55,22 @@ def index(
         One JSON document on stdout.
     """
     with talk.progress() as progress:
-        done = index_folder(folder, out, embedder=embedder, size=size, questions=questions, progress=progress)
+        done = index_folder(
+            folder,
+            out,
+            embedder=embedder,
+            reranker=reranker,
+            size=size,
+            questions=questions,
+            progress=progress,
+        )
     if json:
-        talk.print_json(_document(done, out))
+        talk.print_json(_document(done, told(out)))
         return
-    _show(done, out)
+    _show(done, told(out))
 
 
-def _show(done: Indexed, out: Path) -> None:
+def _show(done: Indexed, out: str) -> None:
     found = done.ingested
     _warn(found)
     talk.say(
@@ -69,7 +85,11 @@ def _show(done: Indexed, out: Path) -> None:
         )
     if done.quality:
         _show_quality(done.quality)
-    talk.remark(f'Ask it: smallworks ask {escape(str(out))} "a question"')
+    if done.gain:
+        talk.say(f"  {GAIN:<34} {done.gain.value:+.3f}  {done.gain.low:+.3f}–{done.gain.high:+.3f}")
+        if not done.reranker:
+            talk.remark("The reranker is not kept: no gain is shown on these questions.")
+    talk.remark(f'Ask it: smallworks ask {escape(shlex.quote(out))} "a question"')
 
 
 def _warn(found: Ingested) -> None:
@@ -104,5 +124,8 @@ def _show_quality(quality: Quality) -> None:
         talk.say(f"  {name:<34} {one.value:.3f}  {one.low:.3f}–{one.high:.3f}")
 
 
-def _document(done: Indexed, out: Path) -> dict[str, Any]:
-    return {"index": str(out), **asdict(done)}
+def _document(done: Indexed, out: str) -> dict[str, Any]:
+    found = {"index": out, **asdict(done)}
+    if done.quality:
+        del found["quality"]["reciprocal"]
+    return found

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 
 from smallworks.cli import talk
 from smallworks.errors import UserError
-from smallworks.recipes.route import Routed, calibrate_bundles
+from smallworks.recipes.route import Routed, agree_bundles, calibrate_bundles
 from smallworks.route import Limits, Routing, parse
 from smallworks.route.mixes import Mix
 
@@ -22,16 +22,18 @@ UNDECIDED = 3
 
 
 def route(
-    action: Literal["calibrate"],
+    action: Literal["calibrate", "agree"],
     /,
     *bundles: Path,
-    data: Path,
+    data: Path | None = None,
     promise: str = "1 point",
     confidence: float = 0.95,
     costs: str = "",
     latency_ms: float | None = None,
     monthly_cap: float | None = None,
     monthly_requests: int | None = None,
+    agreement: float = 1.0,
+    gate: bool = False,
     out: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -40,13 +42,14 @@ def route(
     Parameters
     ----------
     action
-        calibrate.
+        calibrate, by labelled rows; agree, without any: the third answers where the first two differ.
     bundles
         Bundles of one task, the cheapest first; the last one answers what no other is sure of.
     data
         Labelled rows that no stage was built on: a data file or a task folder, whose test set is taken.
+        Calibrate takes them, agree takes none.
     promise
-        '1 point' (at most so far below the last stage) or 'at least 0.9' (share right).
+        '1 point' (at most so far below the last stage) or 'at least 0.9' (share right, or mean score).
     confidence
         How often such a choice must keep its promise, 0.5 to 1.
     costs
@@ -58,22 +61,48 @@ def route(
         Most dollars a month; needs --monthly-requests.
     monthly_requests
         Requests a month, for the cap.
+    agreement
+        For agree: from which share of common words (F1) two texts agree; 1: the same answer.
+    gate
+        Try a gate in front that sends what looks hard by the input alone to the last bundle at once; kept
+        where it lowers the cost. A third of the rows fits it.
     out
         Where the cascade goes (default: beside the last bundle).
     json
         One JSON document on stdout.
     """
+    if action == "agree":
+        return _agree(bundles, data, agreement, out, json=json)
+    if data is None:
+        raise UserError("There are no rows to calibrate on.", fix="Name labelled rows: --data ROWS")
     limits = Limits(p95_ms=latency_ms, cost=_cap(monthly_cap, monthly_requests))
     asked = parse(promise, confidence)
     with talk.progress() as progress:
         done = calibrate_bundles(
-            bundles, data, asked, costs=_costs(costs), limits=limits, out=out, progress=progress
+            bundles, data, asked, costs=_costs(costs), limits=limits, gate=gate, out=out, progress=progress
         )
     if json:
         talk.print_json(_document(done))
     else:
         _show(done)
     return 0 if done.routing.chosen else UNDECIDED
+
+
+def _agree(bundles: Sequence[Path], data: Path | None, at: float, out: Path | None, *, json: bool) -> int:
+    if data is not None:
+        raise UserError(
+            f"'agree' reads no rows, and '{data}' was named.",
+            fix="Leave --data out, or calibrate: smallworks route calibrate BUNDLES --data ROWS",
+        )
+    with talk.progress() as progress:
+        bundle = agree_bundles(bundles, at=at, out=out, progress=progress)
+    if json:
+        talk.print_json({"bundle": str(bundle.path), "stages": [s.name for s in bundle.manifest.stages]})
+        return 0
+    talk.say(f"bundle  {bundle.path}")
+    path = escape(str(bundle.path))
+    talk.remark(f"[dim]nothing is promised; next    smallworks evaluate {path} ROWS[/dim]")
+    return 0
 
 
 def _cap(dollars: float | None, requests: int | None) -> float | None:
@@ -107,7 +136,8 @@ def _show(done: Routed) -> None:
         talk.remark(f"{notice.severity}  {escape(notice.sentence)}")
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     grid.add_column("answers from", no_wrap=True)
-    for name in (f"to {found.stages[-1]}", "right", "95 % interval", "difference", "$ / 1,000", "p95 ms"):
+    quality = "right" if found.last.spread is None else "score"
+    for name in (f"to {found.stages[-1]}", quality, "95 % interval", "difference", "$ / 1,000", "p95 ms"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("promise", no_wrap=True)
     for one in _shown(found):
@@ -117,6 +147,8 @@ def _show(done: Routed) -> None:
     grid.add_row("  the oracle", *_cells(found.oracle), "–")
     talk.out.print(grid)
     talk.say(f"\n{done.why}")
+    for note in done.notes:
+        talk.remark(escape(note))
     if done.bundle:
         talk.say(f"bundle  {done.bundle.path}")
         path = escape(str(done.bundle.path))
@@ -158,6 +190,7 @@ def _document(done: Routed) -> dict[str, Any]:
     return {
         "bundle": str(done.bundle.path) if done.bundle else None,
         "why": done.why,
+        "notes": done.notes,
         "stages": found.stages,
         "promise": {**asdict(found.promise), "kept": found.chosen is not None},
         "rows": found.rows,

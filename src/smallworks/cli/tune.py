@@ -40,6 +40,8 @@ def tune(  # the parameters are the command's options
     learning_rate: float | None = None,
     precision: Literal["float32", "bfloat16"] | None = None,
     gradient_checkpointing: bool | None = None,
+    processes: int = 1,
+    tensorboard: Path | None = None,
     budget: str | None = None,
     sweep: int | None = None,
     base: str | None = None,
@@ -56,8 +58,7 @@ def tune(  # the parameters are the command's options
     task
         The task's folder or task.toml.
     method
-        lora, rslora or dora (an adapter: lm-lora), qlora or qlora-int8 (one over a base that is loaded in
-        4 or 8 bits), or full (every weight: lm-full).
+        lora, rslora, dora (an adapter), qlora, qlora-int8 (on a base of 4 or 8 bits) or full (all weights).
     epochs
         Most passes over the training rows (default: the task's, else 3 to 10 by their number).
     rank
@@ -68,11 +69,14 @@ def tune(  # the parameters are the command's options
         What matrix products are computed in (default: bfloat16 where the machine is faster with it).
     gradient_checkpointing
         Less memory, a third more time, the same weights (default: where it would not fit without).
+    processes
+        Share every batch between so many processes, on a GPU each where there are GPUs.
+    tensorboard
+        Write losses, learning rate and tokens/s below this folder as they come, for TensorBoard.
     budget
         Time for the tuning, such as 10m: as many epochs as end within it, at most 10.
     sweep
-        Search learning rate and rank in so many tunings, judged on the validation rows; what is given is
-        not searched.
+        Search learning rate and rank, where not given, in so many tunings, judged on the validation rows.
     base
         Base language model: a folder or a hub id (default: the task's, else the embedded starter).
     out
@@ -95,10 +99,11 @@ def tune(  # the parameters are the command's options
         learning_rate=learning_rate,
         precision=precision,
         gradient_checkpointing=gradient_checkpointing,
+        processes=processes,
+        tensorboard=tensorboard,
     )
     if epochs is None and seconds is None:
         dials = replace(dials, epochs=loaded.build.epochs)
-
     if sweep is not None:
         trial.check(dials, sweep)
 
@@ -140,7 +145,8 @@ def show(task: Task, seen: Preview, trials: int = 1) -> None:
         "rows": f"{seen.train:,} to train on, {seen.validation:,} to validate on; "
         f"{seen.too_long:,} too long and left out ({share:.1%})",
         "plan": f"at most {seen.epochs:g} epochs, {seen.steps:,} steps of {seen.batch_size} rows, "
-        f"learning rate {seen.learning_rate:.1e}, matrix products in {seen.precision}",
+        f"learning rate {seen.learning_rate:.1e}, matrix products in {seen.precision}"
+        + (f", shared by {seen.processes} processes" if seen.processes > 1 else ""),
         "memory": f"{seen.memory.total / 1e9:.2f} GB of {seen.free_bytes / 1e9:.2f} GB free ({seen.memory}); "
         f"gradient checkpointing {'on' if seen.gradient_checkpointing else 'off'}",
         "time": f"about {_duration(seen.seconds)}{f', {trials} times at most' if trials > 1 else ''}, "

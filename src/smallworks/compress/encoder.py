@@ -41,7 +41,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     progress("encoder", 0, 2, "export to ONNX")
     dimension = _export(folder, out / "float.onnx")
     progress("encoder", 1, 2, "quantise to int8 per channel")
-    _quantize(out / "float.onnx", out / FILES[0])
+    quantize(out / "float.onnx", out / FILES[0])
     (out / "float.onnx").unlink()
     shutil.copyfile(folder / "tokenizer.json", out / "tokenizer.json")
     facts = {"pooling": _pooling(folder), "max_tokens": MAX_TOKENS, "dimension": dimension}
@@ -81,7 +81,8 @@ def _export(folder: Path, out: Path) -> int:
     return int(model.config.hidden_size)
 
 
-def _quantize(source: Path, out: Path) -> None:
+def quantize(source: Path, out: Path) -> None:
+    """Weights in int8, each output channel with a scale of its own."""
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:

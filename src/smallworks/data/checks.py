@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from smallworks.data.marks import exact, same
 from smallworks.data.report import Notice, Severity, count_rows, name_rows, shorten
 from smallworks.data.shapes import Problem
-from smallworks.data.split import Part, normalised
+from smallworks.data.split import Part
 from smallworks.types import Example
 
 SHORT_TEST = 100
@@ -65,7 +66,7 @@ def duplicates(
     examples: Sequence[Example], file: str, *, remove: bool
 ) -> tuple[Sequence[Example], list[Notice]]:
     """Rows whose input and output stand earlier in the file; what is left without them when `remove`."""
-    again = _again(examples, lambda example: (example.text, example.output))
+    again = _again(examples, exact)
     if not again:
         return examples, []
     rows = numbers(again)
@@ -82,12 +83,12 @@ def leaks(
     examples: Sequence[Example], held_out: Sequence[Example], *, file: str, other: str
 ) -> tuple[Sequence[Example], list[Notice]]:
     """Rows whose text stands in `held_out` too, case and spacing aside; what is left without them."""
-    there = {normalised(example.text): example.row for example in reversed(held_out)}
-    leaked = [example for example in examples if normalised(example.text) in there]
+    there = {same(example): example.row for example in reversed(held_out)}
+    leaked = [example for example in examples if same(example) in there]
     if not leaked:
         return examples, []
     rows = numbers(leaked)
-    twin = there[normalised(leaked[0].text)]
+    twin = there[same(leaked[0])]
     sentence = (
         f"Dropped {count_rows(rows)} of '{file}' that are in '{other}' too, case and spacing aside"
         f" ({name_rows(rows)}; row {rows[0]} is row {twin} there); '{other}' keeps them."
@@ -113,14 +114,14 @@ def shared_groups(parts: Mapping[Part, Sequence[Example]], column: str) -> list[
 
 def conflicts(examples: Sequence[Example], file: str) -> list[Notice]:
     """The same text with different outputs. Nothing is removed: only the user knows which one is right."""
-    outputs: dict[str, set[str]] = defaultdict(set)
+    outputs: dict[int, set[str]] = defaultdict(set)
     for example in examples:
-        outputs[normalised(example.text)].add(example.output)
-    bad = [example for example in examples if len(outputs[normalised(example.text)]) > 1]
+        outputs[same(example)].add(example.output)
+    bad = [example for example in examples if len(outputs[same(example)]) > 1]
     if not bad:
         return []
-    said = " and ".join(f"'{shorten(output)}'" for output in sorted(outputs[normalised(bad[0].text)]))
-    texts = len({normalised(example.text) for example in bad})
+    said = " and ".join(f"'{shorten(output)}'" for output in sorted(outputs[same(bad[0])]))
+    texts = len({same(example) for example in bad})
     sentence = (
         f"'{file}' gives {texts} {'text' if texts == 1 else 'texts'} different outputs,"
         f" such as {said} for '{shorten(bad[0].text)}' ({name_rows(numbers(bad))}); all were kept."

@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from smallworks.data.checks import numbers
+from smallworks.data.marks import normalised
 from smallworks.data.report import Notice, Severity, name_rows, shorten
-from smallworks.data.split import normalised
 from smallworks.errors import nearest
 from smallworks.types import Example
 

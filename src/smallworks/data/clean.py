@@ -16,7 +16,7 @@ from smallworks.data.source import files_of
 from smallworks.data.survey import Survey, survey
 from smallworks.data.write import refuse_to_lose, writing
 from smallworks.seams import Progress, silent
-from smallworks.text.personal import Masker, PersonalKind
+from smallworks.text.personal import Masker, Namer
 from smallworks.types import Task
 
 
@@ -28,7 +28,7 @@ class Cleaning:
     removed: Path
     kept: int
     survey: Survey
-    pseudonyms: Mapping[PersonalKind, int]
+    pseudonyms: Mapping[str, int]
 
 
 def clean(
@@ -36,6 +36,7 @@ def clean(
     out: Path,
     *,
     mask: bool = False,
+    namer: Namer | None = None,
     language: str | None = None,
     force: bool = False,
     progress: Progress = silent,
@@ -43,14 +44,14 @@ def clean(
     """The training rows that stay to `out`, the others to `<out>.removed.jsonl`; no other file is touched.
 
     Cells are written as they were read (a CSV's as text). With `mask`, every text cell but the id, and but
-    the label of a classification, has its personal data masked, in both files alike. With `language`, rows
-    that are surely in another one go too.
+    the label of a classification, has its personal data masked, in both files alike, and with `namer` the
+    names that it tells. With `language`, rows that are surely in another one go too.
     """
     removed = out.with_name(f"{out.name}.removed.jsonl")
     source = task.data.train
     refuse_to_lose([out, removed], keep=list(files_of(task).values()), force=force)
     found = survey(task, progress, language=language)
-    masker = Masker() if mask else None
+    masker = Masker(namer) if mask else None
     masked = _masking(masker, found.shape, labelled=task.kind == "classify")
     kept = 0
     with writing(out, found.names) as write, writing(removed, ()) as lay_aside:  # the last is there first
@@ -61,7 +62,8 @@ def clean(
                 kept += 1
             else:
                 lay_aside({**asdict(removal), "cells": masked(cells)})
-    pseudonyms = {kind: len(values) for kind, values in masker.values.items() if values} if masker else {}
+    values = masker.values if masker else {}
+    pseudonyms: dict[str, int] = {kind: len(found) for kind, found in values.items()}
     return Cleaning(out=out, removed=removed, kept=kept, survey=found, pseudonyms=pseudonyms)
 
 

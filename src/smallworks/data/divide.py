@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from smallworks.data import checks
+from smallworks.data.marks import marked, same
 from smallworks.data.read import read_rows
 from smallworks.data.report import Notice, count_rows, name_rows
 from smallworks.data.shapes import Problem
 from smallworks.data.source import name_in, scan, shape_of
-from smallworks.data.split import Part, normalised, split, split_by_time, split_groups
+from smallworks.data.split import Part, split, split_by_time, split_groups
 from smallworks.data.write import WRITTEN, refuse_to_lose, writing
 from smallworks.errors import DataError, UserError, nearest
 from smallworks.types import Example, Task
@@ -64,7 +65,7 @@ def divide(
 
 
 def _read(task: Task, column: str | None) -> tuple[tuple[str, ...], list[Example], list[Any], list[Notice]]:
-    """Column names, the usable rows, what stands in `column` of each, and the rows that are left out."""
+    """Column names, the usable rows by their marks, what stands in `column` of each, and what is left out."""
     path = task.data.train
     file = name_in(task, path)
     shape, names = shape_of(path, task.data.columns, file)
@@ -73,12 +74,14 @@ def _read(task: Task, column: str | None) -> tuple[tuple[str, ...], list[Example
             f"'{file}' has no column '{column}'; its columns are: {', '.join(names)}.",
             fix=nearest(column, names),
         )
-    examples, cells, problems = [], [], []
+    examples: list[Example] = []
+    cells: list[Any] = []
+    problems: list[int] = []
     for _, raw, read in scan(task, path, shape):
         if isinstance(read, Problem):
             problems.append(read.row)
         else:
-            examples.append(read)
+            examples.append(marked(read, seed=task.build.seed, keep_output=task.kind == "classify"))
             cells.append(raw.get(column) if column else None)
     if not problems:
         return names, examples, cells, []
@@ -160,12 +163,10 @@ def _small(sizes: Mapping[Part, int], task: Task, how: str) -> list[Notice]:
 
 def _shared(parts: Mapping[Part, Sequence[Example]]) -> list[Notice]:
     """Rows of an earlier part whose text stands in a later one: a build leaves them out of train."""
-    texts = {part: {normalised(example.text) for example in rows} for part, rows in parts.items()}
+    texts = {part: {same(example) for example in rows} for part, rows in parts.items()}
     notices = []
     for part, later in (("train", texts["test"] | texts["validation"]), ("validation", texts["test"])):
-        rows = [
-            e.row for e in parts["train" if part == "train" else "validation"] if normalised(e.text) in later
-        ]
+        rows = [e.row for e in parts["train" if part == "train" else "validation"] if same(e) in later]
         if rows:
             sentence = (
                 f"{count_rows(rows)} of {part} have a text that a later part has too ({name_rows(rows)})."

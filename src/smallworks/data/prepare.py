@@ -6,21 +6,22 @@ Knows nothing of models; what it removed and why stands in the report.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smallworks.data import checks, classes, scope
-from smallworks.data.read import read_rows
+from smallworks.data.marks import marked
 from smallworks.data.report import DataReport, Notice, worst_first
-from smallworks.data.shapes import Problem, Shape, detect, reader, with_ids
-from smallworks.data.source import files_of, name_in, no_rows, no_usable_row
+from smallworks.data.shapes import Problem, Shape, with_ids
+from smallworks.data.source import files_of, name_in, no_usable_row, scan, shape_of
 from smallworks.data.split import Part, split, split_groups
 from smallworks.data.survey import Survey, removal_notices, survey
 from smallworks.data.synthetic import read_synthetic
 from smallworks.errors import DataError
 from smallworks.files import hash_file, hash_value
 from smallworks.seams import Progress, silent
+from smallworks.text.personal import Namer
 from smallworks.types import Example, Task
 
 LEAKS: tuple[tuple[Part, Part], ...] = (("validation", "test"), ("train", "test"), ("train", "validation"))
@@ -85,7 +86,7 @@ def read_outside(task: Task, path: Path) -> tuple[Example, ...]:
 
 def check(task: Task, progress: Progress = silent) -> DataReport:
     """Only the report: errors that would stop a build are notices here, unless a file cannot be read."""
-    return _prepare(task, progress).report
+    return _prepare(task, progress, by_marks=True).report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +97,13 @@ class Inspection:
     survey: Survey
 
 
-def inspect(task: Task, progress: Progress = silent) -> Inspection:
+def inspect(task: Task, progress: Progress = silent, *, namer: Namer | None = None) -> Inspection:
     """The report with near duplicates, similar and doubtful rows, outliers, languages of the training file.
 
     Raises DataError only for a file that cannot be read.
     """
     report = check(task, progress)
-    found = survey(task, progress, closer=True)
+    found = survey(task, progress, closer=True, namer=namer)
     closer = {"duplicate", "leak", "conflict"}
     kept = [n for n in report.notices if not (n.code in closer and n.file == found.file)]
     notices = worst_first([*kept, *removal_notices(found), *found.notices])
@@ -124,7 +125,8 @@ def fingerprint(task: Task) -> str:
     return hash_value([*read, *([data.out_of_scope] if data.out_of_scope else [])])
 
 
-def _prepare(task: Task, progress: Progress) -> Splits:
+def _prepare(task: Task, progress: Progress, *, by_marks: bool = False) -> Splits:
+    """The splits and the report on them; `by_marks` for the report alone: texts are then not held."""
     files = files_of(task)
     names = {part: name_in(task, path) for part, path in files.items()}
     notices: list[Notice] = []
@@ -134,7 +136,7 @@ def _prepare(task: Task, progress: Progress) -> Splits:
     for done, (part, path) in enumerate(files.items()):
         name = names[part]
         progress("data", done, len(files), f"reading {name}")
-        shape, every, found = _read(task, path)
+        shape, every, found = _read(task, path, by_marks=by_marks)
         rows[part], outside[part] = scope.apart(task, every)
         columns[name] = str(shape)
         notices += found
@@ -178,19 +180,27 @@ def _size_of(synthetic: Sequence[Example]) -> dict[str, int]:
     return {"synthetic": len(synthetic)} if synthetic else {}
 
 
-def _read(task: Task, path: Path) -> tuple[Shape, tuple[Example, ...], list[Notice]]:
-    rows = list(read_rows(path))
-    if not rows:
-        raise no_rows(path)
-    names = list(dict.fromkeys(name for _, cells in rows for name in cells))
-    shape = detect(names, task.data.columns, name_in(task, path))
-    read = reader(shape, task)
-    parsed = [read(number, cells) for number, cells in rows]
-    problems = [row for row in parsed if isinstance(row, Problem)]
-    examples = [row for row in parsed if isinstance(row, Example)]
+def _read(
+    task: Task, path: Path, *, by_marks: bool = False
+) -> tuple[Shape, tuple[Example, ...], list[Notice]]:
+    shape, _ = shape_of(path, task.data.columns, name_in(task, path))
+    problems: list[Problem] = []
+
+    def usable() -> Iterator[Example]:
+        for _, _, read in scan(task, path, shape):
+            if isinstance(read, Problem):
+                problems.append(read)
+            else:
+                yield read
+
+    def held(example: Example) -> Example:
+        keep = task.kind in ("classify", "extract")
+        return marked(example, seed=task.build.seed, keep_output=keep) if by_marks else example
+
+    examples = tuple(held(example) for example in with_ids(usable()))
     if not examples and not any(problem.what for problem in problems):
         raise no_usable_row(path, shape)
-    return shape, with_ids(examples), checks.unusable(problems, name_in(task, path))
+    return shape, examples, checks.unusable(problems, name_in(task, path))
 
 
 def _look_at(

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from smallworks.data.checks import numbers
+from smallworks.data.marks import same
 from smallworks.data.report import Notice, count_rows
-from smallworks.data.split import Part, normalised, split, split_groups
+from smallworks.data.split import Part, split, split_groups
 from smallworks.types import Example, Task
 
 
@@ -39,10 +40,10 @@ def outside_parts(
         else:
             carved = split(known, seed=seed, stratify=False, test=True, validation=False)
         known, test = carved["train"], carved["test"]
-    seen = {normalised(example.text) for example in test}
+    seen = {same(example) for example in test}
     kept = []
     for example in known:
-        text = normalised(example.text)
+        text = same(example)
         if text not in seen:
             kept.append(example)
         seen.add(text)

@@ -6,7 +6,7 @@ Knows neither file formats nor checks over several rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -299,17 +299,15 @@ def _in_order(value: Any, schema: Any) -> Any:
     return {name: _in_order(value[name], properties.get(name)) for name in (*known, *rest)}
 
 
-def with_ids(examples: Iterable[Example]) -> tuple[Example, ...]:
+def with_ids(examples: Iterable[Example]) -> Iterator[Example]:
     """Give every example without an id one made of its content, so that it survives a new row order.
 
     Repeated content is told apart by a counter.
     """
     seen: dict[str, int] = {}
-    named = []
     for example in examples:
         if not example.id:
             key = hash_value([example.inputs, example.output])[:12]
             seen[key] = seen.get(key, 0) + 1
             example = replace(example, id=ExampleId(key if seen[key] == 1 else f"{key}-{seen[key]}"))
-        named.append(example)
-    return tuple(named)
+        yield example

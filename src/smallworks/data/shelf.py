@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import IO, overload
 
-MEMORY = 256 * 2**20
+MEMORY = 64 * 2**20
 """Characters that are held in memory before texts go to the disk."""
 CHUNK = 1_000
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from smallworks.data.marks import drawn
 from smallworks.files import hash_value
 from smallworks.types import Example
 
@@ -17,11 +18,6 @@ Part = Literal["train", "validation", "test"]
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 LEFT_IN_TRAIN = 2  # rows of each class that no split may take
-
-
-def normalised(text: str) -> str:
-    """Text without case and spacing: what counts as the same text in leaks and conflicts."""
-    return " ".join(text.casefold().split())
 
 
 def split(
@@ -35,9 +31,10 @@ def split(
     an appended row moves at most the rows at the border of its own class.
     """
     parts: dict[str, Part] = {}
-    for groups in _strata(examples, stratify).values():
-        parts.update(_assign(groups, seed=seed, test=test, validation=validation))
-    return _landed(examples, [parts[normalised(example.text)] for example in examples])
+    places = [drawn(example, seed) for example in examples]
+    for groups in _strata(examples, places, stratify).values():
+        parts.update(_assign(groups, test=test, validation=validation))
+    return _landed(examples, [parts[place] for place in places])
 
 
 def split_groups(
@@ -54,10 +51,11 @@ def split_groups(
     text may stand in two groups, and so in two parts.
     """
     counts: dict[str, int] = defaultdict(int)
+    place = {group: hash_value([seed, group]) for group in set(groups)}
     for group in groups:
-        counts[group] += 1
-    parts = _assign(counts, seed=seed, test=test, validation=validation)
-    return _landed(examples, [parts[group] for group in groups])
+        counts[place[group]] += 1
+    parts = _assign(counts, test=test, validation=validation)
+    return _landed(examples, [parts[place[group]] for group in groups])
 
 
 def split_by_time(examples: Sequence[Example], times: Sequence[float]) -> Mapping[Part, tuple[Example, ...]]:
@@ -97,12 +95,13 @@ def sizes(rows: int, *, test: bool, validation: bool) -> tuple[int, int]:
     return to_test, to_validation
 
 
-def _strata(examples: Sequence[Example], stratify: bool) -> Mapping[str, Mapping[str, int]]:
+def _strata(
+    examples: Sequence[Example], places: Sequence[str], stratify: bool
+) -> Mapping[str, Mapping[str, int]]:
     """For each class, how many rows each normalised text has. A text in conflict counts for one class."""
     counts: dict[str, int] = defaultdict(int)
     classes: dict[str, str] = {}
-    for example in examples:
-        key = normalised(example.text)
+    for example, key in zip(examples, places, strict=True):
         label = example.output if stratify else ""
         counts[key] += 1
         classes[key] = min(label, classes.get(key, label))
@@ -112,10 +111,11 @@ def _strata(examples: Sequence[Example], stratify: bool) -> Mapping[str, Mapping
     return strata
 
 
-def _assign(groups: Mapping[str, int], *, seed: int, test: bool, validation: bool) -> dict[str, Part]:
+def _assign(groups: Mapping[str, int], *, test: bool, validation: bool) -> dict[str, Part]:
+    """The part of each group, in the order of their names, which are hashes."""
     test_left, validation_left = sizes(sum(groups.values()), test=test, validation=validation)
     parts: dict[str, Part] = {}
-    for key in sorted(groups, key=lambda text: hash_value([seed, text])):
+    for key in sorted(groups):
         if groups[key] <= test_left:
             parts[key] = "test"
             test_left -= groups[key]

@@ -15,12 +15,12 @@ from typing import Literal
 from smallworks.data import glance
 from smallworks.data.glance import Sample
 from smallworks.data.language import detector, known
+from smallworks.data.marks import normalised
 from smallworks.data.near import folded, similar
 from smallworks.data.report import Notice, count_rows, name_rows, shorten
 from smallworks.data.shapes import Problem, Shape
 from smallworks.data.shelf import Shelf
 from smallworks.data.source import name_in, no_usable_row, scan, shape_of
-from smallworks.data.split import normalised
 from smallworks.seams import Progress, silent
 from smallworks.text import personal
 from smallworks.types import Example, Task
@@ -63,12 +63,17 @@ class Survey:
 
 
 def survey(
-    task: Task, progress: Progress = silent, *, language: str | None = None, closer: bool = False
+    task: Task,
+    progress: Progress = silent,
+    *,
+    language: str | None = None,
+    closer: bool = False,
+    namer: personal.Namer | None = None,
 ) -> Survey:
     """Look at the training file, and at held-out ones for leaks. Raises DataError for an unreadable file.
 
     With `language`, a row that is surely in another one is to be taken out. `closer` also tells of languages
-    and boilerplate, which takes some seconds.
+    and boilerplate, which takes some seconds. With `namer`, the names that it tells count as personal data.
     """
     foreign = _foreign(language)
     path = task.data.train
@@ -76,7 +81,7 @@ def survey(
     shape, names = shape_of(path, task.data.columns, file)
     seen, sample = _Seen(), Sample()
     counts: dict[str, dict[str, dict[str, int]]] = {}
-    held_out = _held_out(task, counts, progress)
+    held_out = _held_out(task, counts, progress, namer)
     found: dict[str, dict[str, int]] = counts.setdefault(file, {})
     rows = 0
     for number, _, read in scan(task, path, shape):
@@ -91,7 +96,7 @@ def survey(
         else:
             if closer:
                 sample.take(number, read.text)
-            _count(found, read, task)
+            _count(found, read, task, namer)
             seen.take(read, held_out)
     if all(removal.reason == "empty" for removal in seen.removals.values()) and len(seen.removals) == rows:
         raise no_usable_row(path, shape)
@@ -140,13 +145,13 @@ class _Seen:
     exact: dict[int, int] = field(default_factory=dict)
     first: dict[int, int] = field(default_factory=dict)
 
-    def take(self, example: Example, held_out: Mapping[str, tuple[str, int]]) -> None:
+    def take(self, example: Example, held_out: Mapping[int, tuple[str, int]]) -> None:
         """File the row under what it repeats, or among those that stay."""
         text, row = example.text, example.row
         fold = folded(text)
         removal = self._removal(row, hash((text, example.output)), hash((fold, example.output)))
-        if fold in held_out:
-            file, twin = held_out[fold]
+        if hash(fold) in held_out:
+            file, twin = held_out[hash(fold)]
             removal = Removal(row=row, reason="leak", of=twin, file=file)
         if removal is not None:
             self.removals[row] = removal
@@ -194,10 +199,13 @@ def _mark(output: str) -> str:
 
 
 def _held_out(
-    task: Task, counts: dict[str, dict[str, dict[str, int]]], progress: Progress
-) -> dict[str, tuple[str, int]]:
-    """Folded text → the file and row of the held-out parts where it stands first; test comes before all."""
-    texts: dict[str, tuple[str, int]] = {}
+    task: Task,
+    counts: dict[str, dict[str, dict[str, int]]],
+    progress: Progress,
+    namer: personal.Namer | None,
+) -> dict[int, tuple[str, int]]:
+    """Hash of a folded text → the held-out file and row where it stands first; test comes before all."""
+    texts: dict[int, tuple[str, int]] = {}
     for path in (task.data.test, task.data.validation):
         if path is None:
             continue
@@ -207,15 +215,17 @@ def _held_out(
         progress("read", 0, 0, f"reading {file}")
         for _, _, read in scan(task, path, shape):
             if isinstance(read, Example):
-                texts.setdefault(folded(read.text), (file, read.row))
-                _count(found, read, task)
+                texts.setdefault(hash(folded(read.text)), (file, read.row))
+                _count(found, read, task, namer)
     return texts
 
 
-def _count(found: dict[str, dict[str, int]], example: Example, task: Task) -> None:
+def _count(
+    found: dict[str, dict[str, int]], example: Example, task: Task, namer: personal.Namer | None
+) -> None:
     """Add the personal data of one row: rows that have a kind of it, and how many finds."""
     text = example.text if task.kind == "classify" else f"{example.text}\n{example.output}"
-    kinds = [span.kind for span in personal.find(text)]
+    kinds = [span.kind for span in personal.find_with_names(text, namer)]
     for kind in set(kinds):
         of_kind = found.setdefault(kind, {"rows": 0, "finds": 0})
         of_kind["rows"] += 1

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from smallworks.data import checks, classes, scope
 from smallworks.data.checks import numbers
+from smallworks.data.marks import same
 from smallworks.data.read import read_rows
 from smallworks.data.report import Notice, count_rows, name_rows
 from smallworks.data.shapes import Problem, at_hand, detect, reader, with_ids
 from smallworks.data.source import name_in, names_of
-from smallworks.data.split import Part, normalised
+from smallworks.data.split import Part
 from smallworks.errors import DataError
 from smallworks.types import Example, Task
 
@@ -33,7 +34,7 @@ def read_synthetic(
     read = reader(shape, task)
     parsed = [read(number, cells) for number, cells in read_rows(path)]
     notices = checks.unusable([row for row in parsed if isinstance(row, Problem)], file)
-    rows: Sequence[Example] = with_ids(row for row in parsed if isinstance(row, Example))
+    rows: Sequence[Example] = tuple(with_ids(row for row in parsed if isinstance(row, Example)))
     wanted = set(parts["train"][0].inputs) if parts["train"] else set()
     if rows and set(rows[0].inputs) != wanted:
         raise DataError(
@@ -89,10 +90,10 @@ def _unlike(
     rows: Sequence[Example], train: Sequence[Example], file: str
 ) -> tuple[Sequence[Example], list[Notice]]:
     """The rows whose text no training row has: where both do, the task's own row is the one to learn from."""
-    there = {normalised(example.text) for example in train}
-    again = [example.row for example in rows if normalised(example.text) in there]
+    there = {same(example) for example in train}
+    again = [example.row for example in rows if same(example) in there]
     if not again:
         return rows, []
     sentence = f"Dropped {len(again):,} of '{file}' whose text a training row has ({name_rows(again)})."
     notice = Notice.of(again, "info", "duplicate", sentence, file=file, removed=True)
-    return [example for example in rows if normalised(example.text) not in there], [notice]
+    return [example for example in rows if same(example) not in there], [notice]

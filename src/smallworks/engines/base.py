@@ -86,24 +86,31 @@ def words_of(base: BaseModel) -> Words:
 
 def resolve_embedder(ref: str) -> Path:
     """The folder of a sentence-embedding model: a local path or a hub id."""
+    return _encoder(
+        ref, "embedding model", "a sentence-embedding model in safetensors, e.g. all-MiniLM-L6-v2"
+    )
+
+
+def resolve_reranker(ref: str) -> Path:
+    """The folder of a cross-encoder that gives one score: a local path or a hub id."""
+    return _encoder(ref, "reranker", "a cross-encoder, e.g. cross-encoder/ms-marco-MiniLM-L6-v2")
+
+
+def resolve_names(ref: str) -> Path:
+    """The folder of a token-classification model that tells names: a local path or a hub id."""
+    return _encoder(ref, "name model", "a token-classification model in safetensors with a tokenizer.json")
+
+
+def _encoder(ref: str, kind: str, wanted: str) -> Path:
     path = local(ref)
-    if path.is_dir():
-        return _whole_embedder(path)
-    if hub.parse(ref) is None:
-        raise ModelError(
-            f"No embedding model at '{ref}'.", fix="Give a folder, or a hub id such as owner/name."
-        )
-    return _whole_embedder(fetch(ref, EMBEDDER_PATTERNS))
-
-
-def _whole_embedder(folder: Path) -> Path:
+    if not path.is_dir():
+        if hub.parse(ref) is None:
+            raise ModelError(f"No {kind} at '{ref}'.", fix="Give a folder, or a hub id such as owner/name.")
+        path = fetch(ref, EMBEDDER_PATTERNS)
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ModelError(
-                f"'{folder}' is not an embedding model: it has no {name}.",
-                fix="Give a sentence-embedding model in safetensors, e.g. all-MiniLM-L6-v2.",
-            )
-    return folder
+        if not (path / name).is_file():
+            raise ModelError(f"'{path}' is no {kind}: it has no {name}.", fix=f"Give {wanted}.")
+    return path
 
 
 def fetch(ref: str, patterns: Sequence[str], progress: Progress = silent) -> Path:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 
@@ -27,15 +28,34 @@ TOKENIZER = "tokenizer.json"
 BATCH = 32
 
 
+def session(folder: Path, *, wanted_for: str) -> Any:
+    """An onnxruntime session on one thread over the graph of a folder. MissingExtra, ModelError.
+
+    One row is too little work to share: a second thread costs more than it brings. Batches run beside each
+    other instead.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise MissingExtra("onnxruntime", extra="eval", wanted_for=wanted_for) from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exception types are not exported
+        raise ModelError(
+            f"onnxruntime cannot load '{folder / GRAPH}': {str(error)[:200]}.",
+            fix="Delete that folder and run the same command again: it is converted anew.",
+        ) from error
+
+
 class Encoder:
     """Texts to unit vectors. Implements seams.Embedder; safe to call from several threads."""
 
     def __init__(self, folder: Path, *, threads: int | None = None, max_tokens: int | None = None) -> None:
         """`max_tokens` is where texts are cut, in place of what the folder says."""
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingExtra("onnxruntime", extra="eval", wanted_for="A sentence encoder") from error
         from tokenizers import Tokenizer
 
         self._folder = folder
@@ -46,22 +66,8 @@ class Encoder:
         self.max_tokens: int = max_tokens or facts["max_tokens"]
         self._tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer.no_padding()
-        options = ort.SessionOptions()
-        # One row is too little work to share: a second thread costs more than it brings. Batches run beside
-        # each other instead.
         self._threads = threads or settings.load().threads
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(
-                str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own exception types are not exported
-            raise ModelError(
-                f"onnxruntime cannot load '{folder / GRAPH}': {str(error)[:200]}.",
-                fix="Delete that folder and run the same command again: it is converted anew.",
-            ) from error
+        self._session = session(folder, wanted_for="A sentence encoder")
         self._names = [node.name for node in self._session.get_inputs()]
 
     @cached_property

@@ -16,7 +16,7 @@ from smallworks.engines.predictor import Predictor
 from smallworks.engines.shots import POOL, ShotFinder, read_pool
 from smallworks.errors import BundleError
 from smallworks.prompt.renderer import Renderer
-from smallworks.seams import Embedder, Model, Tokenizer
+from smallworks.seams import Embedder, Model, Reranker, Tokenizer
 
 SMALL_BYTES = 50_000_000
 PASSAGE_TOKENS = 256
@@ -87,9 +87,12 @@ def _starter() -> Path:
 
 
 def _linear(bundle: Bundle, threads: int | None) -> Model:
-    from smallworks.engines.linear import Linear, load
+    from smallworks.engines import fields, linear
 
-    return Linear(load(bundle.file(bundle.manifest.model or "linear")))
+    folder = bundle.file(bundle.manifest.model or "linear")
+    if bundle.manifest.kind == "extract":
+        return fields.Fields(fields.load(folder))
+    return linear.Linear(linear.load(folder))
 
 
 def _onnx(bundle: Bundle, threads: int | None) -> Model:
@@ -161,11 +164,28 @@ def _cascade(bundle: Bundle, threads: int | None) -> Model:
         for stage in manifest.stages:
             opened.append(open_bundle(_stage(bundle, stage), threads=threads))
         names = [stage.name for stage in manifest.stages]
-        return assemble(opened, names, list(manifest.thresholds.values()))
+        return assemble(
+            opened,
+            names,
+            list(manifest.thresholds.values()),
+            sureness=[manifest.sureness.get(stage.path) for stage in manifest.stages[:-1]],
+            sampling=manifest.sampling,
+            gate=_gate(bundle),
+        )
     except BaseException:
         for predictor in opened:
             predictor.close()
         raise
+
+
+def _gate(bundle: Bundle) -> Callable[[str], bool] | None:
+    from smallworks.engines import difficulty
+
+    gate = bundle.manifest.gate
+    if gate is None:
+        return None
+    found, at = difficulty.read(bundle.file(gate.path)), gate.at
+    return lambda text: found.likely(text) >= at
 
 
 def _retrieval(bundle: Bundle, threads: int | None) -> Model:
@@ -177,7 +197,9 @@ def _retrieval(bundle: Bundle, threads: int | None) -> Model:
         reader = open_bundle(_stage(bundle, manifest.stages[0]), threads=threads)
     try:
         embedder = _question_encoder(bundle, threads) if manifest.encoder else None
-        return retriever(bundle.file(manifest.model or "index.sqlite"), manifest.retrieval, reader, embedder)
+        reranker = _reranker(bundle, threads) if manifest.reranker else None
+        index = bundle.file(manifest.model or "index.sqlite")
+        return retriever(index, manifest.retrieval, reader, embedder, reranker)
     except BaseException:
         if reader:
             reader.close()
@@ -189,6 +211,12 @@ def _question_encoder(bundle: Bundle, threads: int | None) -> Embedder:
 
     folder = bundle.file(bundle.manifest.encoder or "encoder")
     return Encoder(folder, threads=threads, max_tokens=PASSAGE_TOKENS)
+
+
+def _reranker(bundle: Bundle, threads: int | None) -> Reranker:
+    from smallworks.engines.reranker import CrossEncoder
+
+    return CrossEncoder(bundle.file(bundle.manifest.reranker or "reranker"), threads=threads)
 
 
 def _stage(bundle: Bundle, stage: Stage) -> Bundle:

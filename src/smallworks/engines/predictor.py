@@ -16,13 +16,13 @@ import numpy as np
 
 from smallworks.bundle.golden import Golden
 from smallworks.bundle.manifest import Manifest
-from smallworks.engines import calibration, scope
+from smallworks.engines import calibration, scope, verbatim
 from smallworks.engines.linear import log_softmax
 from smallworks.engines.shots import ShotFinder
 from smallworks.engines.whole import whole
 from smallworks.errors import RequestError
 from smallworks.prompt.renderer import Renderer
-from smallworks.seams import Labeller, Model, Unscaled
+from smallworks.seams import Labeller, Model, Unscaled, Writer
 from smallworks.types import Answer, Choices, Chunk, Example, ExampleId, Message, Prompt, Sampling
 
 Inputs = Mapping[str, str] | str
@@ -52,7 +52,11 @@ class Predictor:
         prompt = self.render(inputs)
         if self.choices is not None:
             return self._labelled([prompt], start)[0]
-        wanted = sampling or self.manifest.sampling
+        if self.whole:
+            assert isinstance(self.model, Writer)
+            said = self.model.write(prompt.text, sampling, cancel=cancel)
+            return replace(said, ms=1000 * (time.perf_counter() - start))
+        wanted = self._wanted(inputs, sampling)
         done = self.model.generate(prompt, wanted, cancel=cancel)
         cut = done.finish == "length"
         return Answer(
@@ -75,11 +79,19 @@ class Predictor:
     def stream(
         self, inputs: Inputs, sampling: Sampling | None = None, *, cancel: Event | None = None
     ) -> Iterator[Chunk]:
-        """The answer piece by piece; a label comes as one piece."""
-        if self.choices is not None:
-            yield from _whole(self.answer(inputs))
+        """The answer piece by piece; a label comes as one piece, and so does what a cascade writes."""
+        if self.whole:
+            yield from _whole(self.answer(inputs, sampling, cancel=cancel))
             return
-        yield from self.model.stream(self.render(inputs), sampling or self.manifest.sampling, cancel=cancel)
+        yield from self.model.stream(self.render(inputs), self._wanted(inputs, sampling), cancel=cancel)
+
+    def _wanted(self, inputs: Inputs, asked: Sampling | None) -> Sampling:
+        """As asked, else as frozen; fields that the schema marks are held to the text, but not remotely."""
+        wanted = asked or self.manifest.sampling
+        if wanted.schema is None or not verbatim.marked(wanted.schema):
+            return wanted
+        text = "" if self.manifest.engine == "http" else text_of(inputs)
+        return replace(wanted, schema=verbatim.held(wanted.schema, text))
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling, *, cancel: Event | None = None
@@ -137,6 +149,11 @@ class Predictor:
     @property
     def choices(self) -> Choices | None:
         return self.manifest.prompt.choices
+
+    @property
+    def whole(self) -> bool:
+        """Whether its answers come in one piece: labels, and what a cascade is sure of once it is there."""
+        return self.choices is not None or (isinstance(self.model, Writer) and self.model.writes)
 
     @property
     def generates(self) -> bool:
@@ -222,6 +239,10 @@ def _whole(answer: Answer) -> Iterator[Chunk]:
     from smallworks.types import Completion
 
     done = Completion(
-        text=answer.text, finish="stop", tokens_in=answer.tokens_in, tokens_out=answer.tokens_out
+        text=answer.text,
+        finish=answer.finish,
+        tokens_in=answer.tokens_in,
+        tokens_out=answer.tokens_out,
+        sources=answer.sources,
     )
     yield Chunk(text=answer.text, completion=done)

@@ -20,7 +20,7 @@ from smallworks.bundle.manifest import Retrieval
 from smallworks.engines.ground import Grounded, ground
 from smallworks.engines.predictor import Predictor
 from smallworks.errors import RequestError
-from smallworks.seams import Embedder, Metered
+from smallworks.seams import Embedder, Metered, Reranker
 from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling, Source
 
 PATIENCE_SECONDS = 0.1
@@ -34,9 +34,14 @@ class Retriever:
     context = 0
 
     def __init__(
-        self, index: Path, how: Retrieval, reader: Predictor | None = None, embedder: Embedder | None = None
+        self,
+        index: Path,
+        how: Retrieval,
+        reader: Predictor | None = None,
+        embedder: Embedder | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
-        self.index = rag.Index(index, embedder, frozen=True)
+        self.index = rag.Index(index, embedder, reranker, frozen=True)
         self.how = how
         self.reader = reader
         self._lock = Lock()
@@ -130,10 +135,14 @@ class PaidRetriever(Retriever):
 
 
 def retriever(
-    index: Path, how: Retrieval, reader: Predictor | None = None, embedder: Embedder | None = None
+    index: Path,
+    how: Retrieval,
+    reader: Predictor | None = None,
+    embedder: Embedder | None = None,
+    reranker: Reranker | None = None,
 ) -> Retriever:
     paid = reader is not None and isinstance(reader.model, Metered)
-    return (PaidRetriever if paid else Retriever)(index, how, reader, embedder)
+    return (PaidRetriever if paid else Retriever)(index, how, reader, embedder, reranker)
 
 
 def sources_of(found: Grounded) -> tuple[Source, ...]:

@@ -36,14 +36,18 @@ class ShotFinder:
 
         A row whose text is the input itself is left out: it would hand over the answer.
         """
+        return tuple(self.pool[row] for row, _ in reversed(self.ranked(text, count)))
+
+    def ranked(self, text: str, count: int) -> list[tuple[int, float]]:
+        """The places of the `count` most similar pairs and how similar each is, the most similar first."""
         scores = np.zeros(len(self.pool))
         for block, postings in zip(self._blocks, self._postings, strict=True):
             for column, weight in zip(*block.row(text), strict=True):
                 rows, weights = postings[column]
                 scores[rows] += weight * weights
         ranked = np.argsort(-scores, kind="stable")[: count + len(self._same(text))]
-        best = [i for i in ranked if i not in self._same(text)][:count]
-        return tuple(self.pool[i] for i in reversed(best))
+        best = [int(i) for i in ranked if i not in self._same(text)][:count]
+        return [(i, float(scores[i])) for i in best]
 
     def _same(self, text: str) -> frozenset[int]:
         """Rows of the pool with this very text, white space at the ends aside."""

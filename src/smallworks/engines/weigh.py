@@ -32,8 +32,8 @@ def bytes_of(bundle: Bundle) -> int:
     inner = sum(bytes_of(open_bundle(bundle.file(stage.path))) for stage in manifest.stages)
     if manifest.engine == "retrieval":
         index = files.size_of(bundle.file(manifest.model or ""))
-        embedder = files.size_of(bundle.file(manifest.encoder)) if manifest.encoder else 0
-        return inner + LEAST + SEARCHED * index + int(SPARE * embedder)
+        beside = sum(files.size_of(bundle.file(one)) for one in (manifest.encoder, manifest.reranker) if one)
+        return inner + LEAST + SEARCHED * index + int(SPARE * beside)
     if manifest.stages:
         return inner
     if manifest.engine in ("http", "fake"):

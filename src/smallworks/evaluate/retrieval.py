@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from smallworks.evaluate.intervals import Tally, bootstrap, wilson
+from smallworks.evaluate.intervals import LEVEL, Tally, bootstrap, quantile, student, wilson
 from smallworks.types import Estimate, Source
 
 DEPTHS = (1, 5, 10)
@@ -65,6 +65,14 @@ def measured(rankings: Sequence[Ranking], relevant: Sequence[Collection[Hashable
     }
     pairs = list(zip(rankings, relevant, strict=True))
     return {name: _mean([part(*pair) for pair in pairs]) for name, part in parts.items()}
+
+
+def gain(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """The mean of what each question gained, with Student's interval of paired differences."""
+    lead = np.array(after, dtype=np.float64) - np.array(before, dtype=np.float64)
+    n, value = len(lead), float(lead.mean())
+    half = student(quantile(LEVEL), n - 1) * float(lead.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return Estimate(value=value, low=value - half, high=value + half, n=n, level=LEVEL)
 
 
 def _mean(values: Sequence[float]) -> Estimate:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from smallworks.engines.sureness import signals
 from smallworks.evaluate.confusion import per_class
 from smallworks.evaluate.latency import latency
 from smallworks.evaluate.metrics import summarise
@@ -93,6 +94,7 @@ def record(
         shortened=said.shortened,
         group=example.group,
         stage=said.stage,
+        signals=signals(said.tokens),
     )
 
 

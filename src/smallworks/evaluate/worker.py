@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from smallworks import child, files
 from smallworks.bundle import open_bundle
 from smallworks.engines.opening import open_bundle as open_predictor
+from smallworks.engines.sureness import answers
 from smallworks.evaluate import records
 from smallworks.evaluate.calibration import calibration_error
 from smallworks.evaluate.replay import replay
@@ -31,17 +33,19 @@ PAID_TIMED_ROWS = 20
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """`rows`: JSONL of examples; `labels`, `schema`, `refusal`: the task's; `documents`: whether answers come
-    from documents; `outside`: JSONL of rows out of scope, if any. Writes `records`, returns the scorecard."""
+    from documents; `outside`: JSONL of rows out of scope, if any; `signals`: whether records are to tell
+    how sure what was written is, as the stage of a cascade does. Writes `records`, returns the scorecard."""
     bundle = open_bundle(request["bundle"])
     examples = read_examples(Path(request["rows"]))
     outside = read_examples(Path(request["outside"])) if request.get("outside") else []
     kind = bundle.manifest.kind
     with open_predictor(bundle, threads=request.get("threads")) as predictor:
         parity = replay(bundle, predictor)
+        said = partial(answers, predictor) if request.get("signals") else predictor.answers
         start = time.perf_counter()
         done = run(
             examples,
-            lambda batch: predictor.answers([e.inputs for e in batch]),
+            lambda batch: said([e.inputs for e in batch]),
             kind=kind,
             labels=request["labels"],
             schema=request["schema"],
@@ -54,7 +58,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         paid = predictor.model.spent() if isinstance(predictor.model, Metered) else None
         timed = PAID_TIMED_ROWS if paid else TIMED_ROWS
         recall = out_of_scope_recall(outside, lambda some: predictor.answers([e.inputs for e in some]))
-        ms = time_rows(examples, lambda e: predictor.answer(e.inputs), limit=timed, progress=progress)
+        ms = time_rows(examples, lambda e: said([e.inputs]), limit=timed, progress=progress)
     records.write(Path(request["records"]), done)
     card = scorecard(done, ms, kind=kind, seconds=seconds, peak_memory_bytes=child.peak_memory(), seed=0)
     card = replace(card, metrics={**card.metrics, **recall})

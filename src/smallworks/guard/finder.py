@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from smallworks.errors import UserError
-from smallworks.guard.partial import beginnings
+from smallworks.guard.partial import anchored, beginnings
 from smallworks.guard.rule import Patterns, Personal, Rule, Words
 from smallworks.text import personal
 
@@ -81,13 +81,24 @@ class Finder:
         if self._personal:
             sources.append(personal.NEEDED)
             open_ends.append(personal.UNDECIDED)
+        patterns = [one for rule in rules if isinstance(rule.looks, Patterns) for one in rule.looks.patterns]
+        self.anchored = any(map(anchored, patterns))
+        """Whether a pattern asks where a text begins or ends."""
         self._any = _union(sources) if sources else None
         self._each = _set(sources) if sources else None
         self._open = _union([rf"(?:{'|'.join(open_ends)})\z"]) if open_ends else None
 
     def any(self, text: str) -> bool:
         """Whether there may be a hit."""
-        return self._any is not None and self._any.search(_encoded(text)) is not None
+        return self.any_in(_encoded(text))
+
+    def any_in(self, encoded: bytes) -> bool:
+        """Whether there may be a hit in a text, or in one of several that `encoded` holds between quotes.
+
+        Of several only where no pattern is `anchored`: a quote is no part of a word, as the end of a text is
+        none.
+        """
+        return self._any is not None and self._any.search(encoded) is not None
 
     def hits(self, text: str, start: int = 0) -> list[Hit]:
         """What the rules find from `start` on, in no order; finds of one pattern do not overlap.

@@ -57,6 +57,19 @@ def beginnings(pattern: str) -> tuple[str, int | None]:
     return written, None if longest >= LONGEST else longest
 
 
+def anchored(pattern: str) -> bool:
+    """Whether a pattern that `beginnings` takes asks where the text begins or ends."""
+    plain = _ESCAPE.sub(lambda found: r"\Z" if found[0] == r"\z" else "x" if found[1] else found[0], pattern)
+    waiting: list[Any] = [_parser.parse(plain)]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, tuple) and len(one) == 2 and str(one[0]) == "AT" and "BOUNDARY" not in str(one[1]):
+            return True
+        if isinstance(one, tuple | list | _parser.SubPattern):
+            waiting += one
+    return False
+
+
 def _flagged(text: str, flags: int, off: int = 0) -> str:
     on = "".join(letter for flag, letter in _FLAGS if flags & flag)
     out = "".join(letter for flag, letter in _FLAGS if off & flag)

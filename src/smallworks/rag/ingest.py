@@ -18,8 +18,8 @@ from smallworks import files
 from smallworks.errors import DataError, MissingExtra, UserError
 from smallworks.rag.document import Document, Passage
 from smallworks.rag.formats import READERS, read
+from smallworks.rag.opening import AnyStore, open_store
 from smallworks.rag.passages import SIZE, SMALLEST, cut
-from smallworks.rag.store import Store
 from smallworks.seams import Embedder, Progress, silent
 
 READING = 1
@@ -56,14 +56,14 @@ class Ingested:
 
 def index(
     folder: Path,
-    out: Path,
+    out: Path | str,
     *,
     embedder: Embedder | None = None,
     embedder_name: str = "",
     size: int = SIZE,
     progress: Progress = silent,
 ) -> Ingested:
-    """Bring the index at `out` up to what the folder holds now.
+    """Bring the index at `out`, a file or an address of PostgreSQL, up to what the folder holds now.
 
     `embedder_name` is kept in the index and tells one embedder from another: the vectors of another one are
     made anew.
@@ -73,9 +73,11 @@ def index(
     if not folder.is_dir():
         raise UserError(f"No folder at '{folder}'.", fix="Name the folder that holds the documents.")
     found = dict(_files(folder))
-    with Store(out, create=True) as store:
+    with open_store(out, create=True) as store:
+        if embedder is not None:
+            store.ready_for_vectors()
         known = store.hashes()
-        _same_folder(folder, out, found, known)
+        _same_folder(folder, str(store.path), found, known)
         done = Ingested()
         _forget(store, [path for path in known if path not in found], done)
         _bring_in(store, found, known, size, done, progress)
@@ -105,7 +107,7 @@ def _no_document(folder: Path) -> UserError:
     )
 
 
-def _same_folder(folder: Path, out: Path, found: dict[str, Path], known: dict[str, str]) -> None:
+def _same_folder(folder: Path, out: str, found: dict[str, Path], known: dict[str, str]) -> None:
     """A wrong folder, or one that is not mounted, must not empty an index. Raises UserError."""
     if not found and not known:
         raise _no_document(folder)
@@ -129,7 +131,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(folder).as_posix(), path
 
 
-def _forget(store: Store, gone: list[str], done: Ingested) -> None:
+def _forget(store: AnyStore, gone: list[str], done: Ingested) -> None:
     if not gone:
         return
     with store.writing():
@@ -138,7 +140,12 @@ def _forget(store: Store, gone: list[str], done: Ingested) -> None:
 
 
 def _bring_in(
-    store: Store, found: dict[str, Path], known: dict[str, str], size: int, done: Ingested, progress: Progress
+    store: AnyStore,
+    found: dict[str, Path],
+    known: dict[str, str],
+    size: int,
+    done: Ingested,
+    progress: Progress,
 ) -> None:
     """Every document whose key is not the known one, in batches."""
     progress("read", 0, 0, "")
@@ -188,7 +195,7 @@ def _hash(file: Path) -> str:
 
 
 def _write(
-    store: Store,
+    store: AnyStore,
     waiting: list[tuple[str, str, Document, list[Passage]]],
     known: dict[str, str],
     done: Ingested,
@@ -206,17 +213,17 @@ def _write(
     waiting.clear()
 
 
-def _unsettle(store: Store, passages: int) -> None:
+def _unsettle(store: AnyStore, passages: int) -> None:
     store.note("unsettled", (store.fact("unsettled") or 0) + passages)
 
 
-def _settle(store: Store) -> None:
+def _settle(store: AnyStore) -> None:
     """Also after what an earlier, killed run left behind."""
     if (store.fact("unsettled") or 0) > SETTLE * store.counts()[1]:
         store.settle()
 
 
-def _embed(store: Store, embedder: Embedder, name: str, done: Ingested, progress: Progress) -> None:
+def _embed(store: AnyStore, embedder: Embedder, name: str, done: Ingested, progress: Progress) -> None:
     """A vector for each passage without one, in float16: half the bytes."""
     if store.fact("embedder") != name:
         with store.writing():

@@ -1,8 +1,7 @@
-"""Find passages: by their words (BM25), by the nearness of vectors, or by both, fused. Filters on metadata.
+"""Find passages: by their words (BM25), by the nearness of vectors, or by both, fused; then reranked.
 
-Vectors are compared exactly, all of them: 100,000 of 384 numbers are one matrix product of some
-milliseconds. sqlite-vec does the same scan, and would need an SQLite that loads extensions, which many
-Pythons lack.
+A reranker reads the question and each of the first passages together, which tells more than either search
+and takes far longer. Knows no store by name.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from smallworks.errors import DataError, UserError
 from smallworks.rag.document import Passage
 from smallworks.rag.fusion import fused
-from smallworks.rag.store import Store
+from smallworks.rag.opening import open_store
 from smallworks.rag.words import Words
-from smallworks.seams import Embedder
+from smallworks.seams import Embedder, Reranker
 
 By = Literal["both", "words", "vectors"]
 K = 5
@@ -29,40 +26,51 @@ DEEP = 50
 """Passages of each ranking that take part in the fusion."""
 WIDEST = 4000
 """Passages that a search scores, as far as the counts of stems foretell: the rarest stems come first."""
-Condition = tuple[str, list[str]]
-"""SQL behind a WHERE, and its values."""
-RANKED = "SELECT words.rowid, bm25(words) AS score FROM words"
+RERANKED = 20
+"""Passages that a reranker reads; what is found behind them keeps its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     """A passage that was found. `score` orders one result and means nothing beyond it.
 
-    `bm25` is higher for better; `cosine` is -1 to 1. None where that search did not find it.
+    `bm25` is higher for better; `cosine` is -1 to 1. None where that search did not find it. `reranked` is
+    what the reranker made of it, None where it did not read it.
     """
 
     passage: Passage
     score: float
     bm25: float | None = None
     cosine: float | None = None
+    reranked: float | None = None
 
 
 class Index:
     """An index that is asked. Close it, or use it as a context; for one thread at a time."""
 
-    def __init__(self, path: Path, embedder: Embedder | None = None, *, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        where: Path | str,
+        embedder: Embedder | None = None,
+        reranker: Reranker | None = None,
+        *,
+        frozen: bool = False,
+    ) -> None:
         """`embedder` is the one that the index was made with (`embedder_name`); without it, words alone.
 
-        `frozen` as the store has it: for an index inside of a bundle.
+        `where` and `frozen` as the stores have them: frozen is an index inside of a bundle.
         """
-        self.store = Store(path, frozen=frozen)
+        self.store = open_store(where, frozen=frozen)
         if self.store.empty:
             self.store.close()
-            raise DataError(f"'{path}' is no index.", fix=f"Make one: smallworks index FOLDER --out {path}")
+            raise DataError(
+                f"'{self.store.path}' is no index.",
+                fix=f"Make one: smallworks index FOLDER --out {self.store.path}",
+            )
         self.embedder = embedder
+        self.reranker = reranker
         self.words = Words()
         self._counts: dict[str, int] = {}
-        self._vectors: tuple[np.ndarray, np.ndarray] | None = None
         self._version = -1
 
     def search(
@@ -80,28 +88,14 @@ class Index:
         """
         if k < 1:
             raise UserError(f"-k {k} finds nothing.", fix="Give 1 or more.")
-        self._refresh()
-        found: dict[int, float] = {}
-        near: dict[int, float] = {}
-        condition = _condition(where or {}, without)
-        if by != "vectors":
-            found = self._by_words(question, max(k, DEEP), condition)
-        if by == "vectors" or (by == "both" and self.embedder is not None):
-            near = self._by_vectors(question, max(k, DEEP), condition)
-        if by == "both" and near:
-            best = fused([list(found), list(near)])[:k]
-        else:
-            best = list((near if by == "vectors" else found).items())[:k]
-        passages = self.store.passages([one for one, _ in best])
-        return [
-            Hit(passage=p, score=score, bm25=found.get(p.id), cosine=near.get(p.id))
-            for p, (_, score) in zip(passages, best, strict=True)
-        ]
+        with self.store.reading():
+            return self._search(question, k, where or {}, without, by)
 
     def weights(self, stems: Sequence[str]) -> dict[str, float]:
         """How much each stem tells: the logarithm of how few passages have it, above 0."""
         total = self.store.counts()[1]
-        return {stem: math.log(1 + (total + 1) / (self._count(stem) + 0.5)) for stem in stems}
+        having = self._having(stems)
+        return {stem: math.log(1 + (total + 1) / (having[stem] + 0.5)) for stem in stems}
 
     def close(self) -> None:
         self.words.close()
@@ -113,102 +107,86 @@ class Index:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- by words -------------------------------------------------------------------------------
+    def _search(self, question: str, k: int, where: Mapping[str, str], without: str, by: By) -> list[Hit]:
+        self._refresh()
+        found: dict[int, float] = {}
+        near: dict[int, float] = {}
+        if by != "vectors":
+            asked = self._worth_asking(self.words.asked(question))
+            found = self.store.by_words(asked, max(k, DEEP), where, without) if asked else {}
+        if by == "vectors" or (by == "both" and self.embedder is not None):
+            near = self._by_vectors(question, max(k, DEEP), where, without)
+        if by == "both" and near:
+            best = fused([list(found), list(near)])
+        else:
+            best = list((near if by == "vectors" else found).items())
+        best = self._reranked(question, best)
+        read = {one for one, _ in best[:RERANKED]} if self.reranker else set()
+        passages = self.store.passages([one for one, _ in best[:k]])
+        return [
+            Hit(
+                passage=p,
+                score=score,
+                bm25=found.get(p.id),
+                cosine=near.get(p.id),
+                reranked=score if p.id in read else None,
+            )
+            for p, (_, score) in zip(passages, best[:k], strict=True)
+        ]
 
-    def _by_words(self, question: str, most: int, condition: Condition) -> dict[int, float]:
-        asked = self._worth_asking(self.words.asked(question))
-        if not asked:
-            return {}
-        sql, values = condition
-        query = " OR ".join(f'"{word}"' for word in asked)
-        join = "JOIN passages p ON p.id = words.rowid JOIN documents d ON d.id = p.document" if sql else ""
-        whole = f"{RANKED} {join} WHERE words MATCH ?{sql} ORDER BY score LIMIT ?"
-        rows = self.store.file.execute(whole, (query, *values, most))
-        return {row[0]: -row[1] for row in rows}
-
-    def _worth_asking(self, asked: Mapping[str, str]) -> list[str]:
-        """Words from the rarest on, until enough passages have one of them."""
-        counted = sorted((self._count(stem), word) for stem, word in asked.items())
-        chosen: list[str] = []
+    def _worth_asking(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """Stems with their words from the rarest on, until enough passages have one of them."""
+        having = self._having(list(asked))
+        chosen: dict[str, str] = {}
         seen = 0
-        for count, word in counted:
+        for count, word, stem in sorted((having[stem], word, stem) for stem, word in asked.items()):
             seen += count
             if chosen and seen > WIDEST:
                 break
             if count:
-                chosen.append(word)
+                chosen[stem] = word
         return chosen
 
-    def _count(self, stem: str) -> int:
-        """How many passages have it: noted for frequent ones, counted for the others, then remembered."""
-        if stem not in self._counts:
-            file = self.store.file
-            row = file.execute("SELECT passages FROM frequent WHERE stem = ?", (stem,)).fetchone()
-            row = row or file.execute("SELECT doc FROM vocabulary WHERE term = ?", (stem,)).fetchone()
-            self._counts[stem] = row[0] if row else 0
-        return self._counts[stem]
+    def _having(self, stems: Sequence[str]) -> Mapping[str, int]:
+        """How many passages have each; remembered."""
+        new = [stem for stem in stems if stem not in self._counts]
+        if new:
+            self._counts |= self.store.having(new)
+        return self._counts
 
-    # --- by vectors -----------------------------------------------------------------------------
-
-    def _by_vectors(self, question: str, most: int, condition: Condition) -> dict[int, float]:
+    def _by_vectors(
+        self, question: str, most: int, where: Mapping[str, str], without: str
+    ) -> dict[int, float]:
         if self.embedder is None:
             raise UserError(
                 f"'{self.store.path}' is searched by vectors, and no embedder is at hand.",
                 fix="Name the one that it was made with: --embedder PATH.",
             )
-        ids, matrix = self._matrix()
-        if not len(ids):
-            return {}
-        nearness = matrix @ self.embedder.embed([question])[0]
-        sql, values = condition
-        if sql:
-            whole = f"SELECT p.id FROM passages p JOIN documents d ON d.id = p.document WHERE 1{sql}"
-            allowed = np.fromiter((row[0] for row in self.store.file.execute(whole, values)), np.int64)
-            nearness = np.where(np.isin(ids, allowed), nearness, -np.inf)
-        top = np.argpartition(-nearness, min(most, len(ids)) - 1)[:most]
-        top = top[np.lexsort((ids[top], -nearness[top]))]
-        return {int(ids[one]): float(nearness[one]) for one in top if nearness[one] > -np.inf}
-
-    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ids [n] and vectors [n, dimension] in float32, read once."""
-        if self._vectors is None:
-            dimension = self.store.fact("dimension") or 0
-            if dimension and self.embedder is not None and dimension != self.embedder.dimension:
-                raise DataError(
-                    f"'{self.store.path}' has vectors of {dimension} numbers, the embedder makes "
-                    f"{self.embedder.dimension}.",
-                    fix="Name the embedder that it was made with, or index the folder with the new one.",
-                )
-            rows = self.store.file.execute("SELECT passage, vector FROM vectors ORDER BY passage").fetchall()
-            ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-            packed = b"".join(row[1] for row in rows)
-            vectors = (
-                np.frombuffer(packed, np.float16).astype(np.float32).reshape(len(rows), -1 if rows else 0)
+        dimension = self.store.fact("dimension") or 0
+        if dimension and dimension != self.embedder.dimension:
+            raise DataError(
+                f"'{self.store.path}' has vectors of {dimension} numbers, the embedder makes "
+                f"{self.embedder.dimension}.",
+                fix="Name the embedder that it was made with, or index the folder with the new one.",
             )
-            self._vectors = ids, vectors
-        return self._vectors
+        if not dimension:
+            return {}
+        return self.store.by_vector(self.embedder.embed([question])[0], most, where, without)
+
+    def _reranked(self, question: str, best: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """(id, score), the first of them in the order of a reranker where there is one."""
+        if self.reranker is None or not best:
+            return best
+        passages = self.store.passages([one for one, _ in best[:RERANKED]])
+        scores = self.reranker.scores(question, [passage.whole for passage in passages])
+        pairs = [(passage.id, float(score)) for passage, score in zip(passages, scores, strict=True)]
+        pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+        rest = [(one, pairs[-1][1] - place) for place, (one, _) in enumerate(best[RERANKED:], 1)]
+        return [*pairs, *rest]
 
     def _refresh(self) -> None:
-        """Forget what is remembered when another connection has changed the file."""
-        version = self.store.file.execute("PRAGMA data_version").fetchone()[0]
+        """Forget what is remembered when another connection has changed the index."""
+        version = self.store.version()
         if version != self._version:
-            self._version, self._vectors = version, None
+            self._version = version
             self._counts.clear()
-
-
-def _condition(where: Mapping[str, str], without: str) -> Condition:
-    """`path` is the document's own; all else is metadata."""
-    parts: list[str] = []
-    values: list[str] = []
-    for name, value in where.items():
-        if '"' in name:
-            raise UserError(f"'{name}' is no name of a condition.", fix="Write --where name=value.")
-        if name != "path":
-            values.append(f'$."{name}"')
-        column = "d.path" if name == "path" else "json_extract(p.metadata, ?)"
-        parts.append(f" AND {column} {'GLOB' if set(value) & set('*?') else '='} ?")
-        values.append(value)
-    if without:
-        parts.append(" AND d.path != ?")
-        values.append(without)
-    return "".join(parts), values

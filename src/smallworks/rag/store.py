@@ -1,7 +1,9 @@
 """The index as one SQLite file: documents, their passages, the words of these (FTS5), their vectors.
 
 A document and all that hangs on it change in one transaction, so that a killed process leaves each document
-whole: as it was, or as it is. In WAL mode others read meanwhile. Knows no format, no folder and no question.
+whole: as it was, or as it is. In WAL mode others read meanwhile. Vectors are compared exactly, all of them:
+100,000 of 384 numbers are one matrix product of some milliseconds. sqlite-vec does the same scan, and would
+need an SQLite that loads extensions, which many Pythons lack. Knows no format, no folder and no question.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from smallworks.errors import DataError, UserError
 from smallworks.files import unwritable
@@ -41,6 +45,9 @@ WHOLE = """
 SELECT p.id, d.path AS document, p.place, p.headings, p.text, p.metadata
 FROM passages p JOIN documents d ON d.id = p.document
 """
+RANKED = "SELECT words.rowid, bm25(words) AS score FROM words"
+BESIDE = "JOIN passages p ON p.id = words.rowid JOIN documents d ON d.id = p.document"
+ALLOWED = "SELECT p.id FROM passages p JOIN documents d ON d.id = p.document WHERE 1"
 FREQUENT = 0.02
 """A stem that this share of the passages has is frequent: how often is noted, since counting takes long."""
 
@@ -58,6 +65,7 @@ class Store:
             raise DataError(f"No index at '{path}'.", fix=f"Make one: smallworks index FOLDER --out {path}")
         self.path = path
         self._file = _open(path, create, frozen)
+        self._vectors: tuple[int, np.ndarray, np.ndarray] | None = None
         self.empty = not self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     @property
@@ -80,7 +88,14 @@ class Store:
         ).lastrowid
         first = self._file.execute("SELECT coalesce(max(id), 0) + 1 FROM passages").fetchone()[0]
         rows = [
-            (first + at, document, p.place, _headings(p), p.text, json.dumps(p.metadata, ensure_ascii=False))
+            (
+                first + at,
+                document,
+                p.place,
+                headings_of(p),
+                p.text,
+                json.dumps(p.metadata, ensure_ascii=False),
+            )
             for at, p in enumerate(passages)
         ]
         self._file.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -109,11 +124,11 @@ class Store:
         """In the order of `ids`."""
         marks = ",".join("?" * len(ids))
         rows = self._file.execute(f"{WHOLE} WHERE p.id IN ({marks})", tuple(ids))
-        found = {row["id"]: _passage(row) for row in rows}
+        found = {row["id"]: passage_of(row) for row in rows}
         return [found[one] for one in ids if one in found]
 
     def all_passages(self) -> Iterator[Passage]:
-        return map(_passage, self._file.execute(f"{WHOLE} ORDER BY d.path, p.place"))
+        return map(passage_of, self._file.execute(f"{WHOLE} ORDER BY d.path, p.place"))
 
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
@@ -121,12 +136,65 @@ class Store:
         documents, passages = row.fetchone()
         return documents, passages
 
+    # --- searches -------------------------------------------------------------------------------
+
+    def version(self) -> int:
+        """Another number after another connection has changed the index."""
+        return int(self._file.execute("PRAGMA data_version").fetchone()[0])
+
+    def having(self, stems: Sequence[str]) -> dict[str, int]:
+        """How many passages have each: noted for frequent ones, counted for the others."""
+        found = {}
+        for stem in stems:
+            row = self._file.execute("SELECT passages FROM frequent WHERE stem = ?", (stem,)).fetchone()
+            row = row or self._file.execute("SELECT doc FROM vocabulary WHERE term = ?", (stem,)).fetchone()
+            found[stem] = row[0] if row else 0
+        return found
+
+    def by_words(
+        self, asked: Mapping[str, str], most: int, where: Mapping[str, str], without: str
+    ) -> dict[int, float]:
+        """Passage → BM25, the best first. `asked` maps stems to words that have them."""
+        sql, values = _condition(where, without)
+        query = " OR ".join(f'"{word}"' for word in asked.values())
+        whole = f"{RANKED} {BESIDE if sql else ''} WHERE words MATCH ?{sql} ORDER BY score LIMIT ?"
+        return {row[0]: -row[1] for row in self._file.execute(whole, (query, *values, most))}
+
+    def by_vector(
+        self, vector: np.ndarray, most: int, where: Mapping[str, str], without: str
+    ) -> dict[int, float]:
+        """Passage → cosine, the best first; all are compared."""
+        ids, matrix = self._matrix()
+        if not len(ids):
+            return {}
+        nearness = matrix @ vector
+        sql, values = _condition(where, without)
+        if sql:
+            allowed = np.fromiter((row[0] for row in self._file.execute(ALLOWED + sql, values)), np.int64)
+            nearness = np.where(np.isin(ids, allowed), nearness, -np.inf)
+        top = np.argpartition(-nearness, min(most, len(ids)) - 1)[:most]
+        top = top[np.lexsort((ids[top], -nearness[top]))]
+        return {int(ids[one]): float(nearness[one]) for one in top if nearness[one] > -np.inf}
+
+    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids [n] and vectors [n, dimension] in float32, read once."""
+        version = self.version()
+        if self._vectors is None or self._vectors[0] != version:
+            rows = self._file.execute("SELECT passage, vector FROM vectors ORDER BY passage").fetchall()
+            ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+            packed = np.frombuffer(b"".join(row[1] for row in rows), np.float16).astype(np.float32)
+            self._vectors = version, ids, packed.reshape(len(rows), -1 if rows else 0)
+        return self._vectors[1:]
+
     # --- vectors --------------------------------------------------------------------------------
+
+    def ready_for_vectors(self) -> None:
+        """Always: they are bytes here. A shared store may have no room for them."""
 
     def bare(self, most: int) -> list[Passage]:
         """Up to `most` passages that have no vector yet."""
         where = "WHERE p.id NOT IN (SELECT passage FROM vectors) ORDER BY p.id LIMIT ?"
-        return list(map(_passage, self._file.execute(f"{WHOLE} {where}", (most,))))
+        return list(map(passage_of, self._file.execute(f"{WHOLE} {where}", (most,))))
 
     def missing_vectors(self) -> int:
         sql = "SELECT count(*) FROM passages WHERE id NOT IN (SELECT passage FROM vectors)"
@@ -180,8 +248,18 @@ class Store:
         copy.close()
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is read sees the index of one moment."""
+        self._file.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._file.execute("COMMIT")
+
+    @contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction: all of it, or nothing."""
+        self._vectors = None
         try:
             self._file.execute("BEGIN IMMEDIATE")
             try:
@@ -258,11 +336,31 @@ def _prepare(file: sqlite3.Connection, path: Path, create: bool, frozen: bool) -
         )
 
 
-def _headings(passage: Passage) -> str:
+def _condition(where: Mapping[str, str], without: str) -> tuple[str, list[str]]:
+    """SQL behind a WHERE, and its values. `path` is the document's own; all else is metadata."""
+    parts: list[str] = []
+    values: list[str] = []
+    for name, value in where.items():
+        if '"' in name:
+            raise UserError(f"'{name}' is no name of a condition.", fix="Write --where name=value.")
+        if name != "path":
+            values.append(f'$."{name}"')
+        column = "d.path" if name == "path" else "json_extract(p.metadata, ?)"
+        parts.append(f" AND {column} {'GLOB' if set(value) & set('*?') else '='} ?")
+        values.append(value)
+    if without:
+        parts.append(" AND d.path != ?")
+        values.append(without)
+    return "".join(parts), values
+
+
+def headings_of(passage: Passage) -> str:
+    """As they are kept: one a line."""
     return "\n".join(passage.headings)
 
 
-def _passage(row: Mapping[str, Any]) -> Passage:
+def passage_of(row: Mapping[str, Any]) -> Passage:
+    """From the columns of `WHOLE`."""
     return Passage(
         id=row["id"],
         document=row["document"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smallworks.recipes import figures
-from smallworks.recipes.finding import WAYS, Finding, Setting
+from smallworks.recipes.finding import Finding, Setting, way
 from smallworks.types import Row, Table
 
 SHARES = ("answered_f1", "supported", "recall@k", "mrr@k", "ndcg@k")
@@ -55,7 +55,7 @@ def _counts(row: Row, known: set[str]) -> Sequence[str]:
 
 
 def _name(one: Setting) -> str:
-    return f"{one.k} of up to {one.size} characters, by {WAYS[one.by]}"
+    return f"{one.k} of up to {one.size} characters, by {way(one)}"
 
 
 def _cells(one: Setting) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from smallworks.bundle import Bundle, Calibration, Manifest
 from smallworks.bundle.store import hash_weights
 from smallworks.compress.encoder import FILES, encode_to_onnx
 from smallworks.recipes.workshop import Workshop, with_scope
-from smallworks.types import Choices, Example, PromptSpec
+from smallworks.types import Choices, Example, PromptSpec, Sampling
 
 Baseline = Literal["majority", "linear", "fused"]
 HELD = "held.jsonl"
@@ -20,7 +20,14 @@ HELD = "held.jsonl"
 
 
 def make_baseline(shop: Workshop, name: Baseline) -> Bundle:
-    """Fit on train and validation together, in a child, and freeze. Same rows, same bundle."""
+    """Fit in a child, and freeze. Same rows, same bundle.
+
+    Labels are fitted on train and validation together, and calibrated on rows that a fit did not see; fields
+    on train alone, so that a cascade can learn from validation when they are to be trusted.
+    """
+    if shop.task.kind == "extract":
+        reads = {"task": shop.wording, "data": shop.data_key, "seed": shop.task.build.seed}
+        return shop.frozen("fit-fields", reads, lambda folder: _fit_fields(shop, folder))
     return shop.frozen(f"fit-{name}", _reads(shop, name), lambda folder: _fit(shop, name, folder))
 
 
@@ -64,13 +71,34 @@ def _fit(shop: Workshop, name: Baseline, folder: Path) -> dict[str, Any]:
     }
     fitted = shop.run_child(step, "smallworks.tune.baseline", request, folder)
     rows.unlink(missing_ok=True)
-    manifest = with_scope(_manifest(shop, name, _calibration(fitted)), fitted["scope"])
+    spec = PromptSpec(style="raw", kind=shop.task.kind, choices=Choices(labels=shop.splits.labels))
+    manifest = replace(_manifest(shop, name, spec), calibration=_calibration(fitted))
+    manifest = with_scope(manifest, fitted["scope"])
     if encoder:
         for file in FILES:
             files.link_or_copy(encoder / file, draft / "encoder" / file)
         lineage = {**manifest.lineage, "embedder": str(shop.embedder)}
         manifest = replace(manifest, engine="onnx", encoder="encoder", lineage=lineage)
     return {"bundle": shop.settle(step, draft, manifest).name, **fitted}
+
+
+def _fit_fields(shop: Workshop, folder: Path) -> dict[str, Any]:
+    rows, draft = folder / "rows.jsonl", folder / "draft"
+    learned = (*shop.splits.train, *shop.synthetic)
+    files.write_jsonl(rows, ([e.text, e.output] for e in learned))
+    request = {
+        "rows": rows,
+        "schema": shop.task.schema,
+        "seed": shop.task.build.seed,
+        "out": draft / "linear",
+    }
+    fitted = shop.run_child("fit-fields", "smallworks.tune.fields", request, folder)
+    rows.unlink(missing_ok=True)
+    spec = PromptSpec(style="raw", kind="extract", schema=shop.task.schema)
+    manifest = replace(_manifest(shop, "linear", spec), sampling=Sampling(schema=shop.task.schema))
+    lineage = {**manifest.lineage, "rows": len(learned), **fitted}
+    bundle = shop.settle("fit-fields", draft, replace(manifest, lineage=lineage))
+    return {"bundle": bundle.name, **fitted}
 
 
 def _encoder(shop: Workshop, folder: Path) -> Path:
@@ -85,17 +113,16 @@ def _calibration(fitted: Mapping[str, Any]) -> Calibration:
     return Calibration(temperature=fitted["temperature"], isotonic=curve)
 
 
-def _manifest(shop: Workshop, name: Baseline, calibration: Calibration) -> Manifest:
+def _manifest(shop: Workshop, name: Baseline, spec: PromptSpec) -> Manifest:
     return Manifest(
         task=shop.task.name,
         kind=shop.task.kind,
         candidate=name + shop.suffix,
         engine="linear",
-        prompt=PromptSpec(style="raw", kind=shop.task.kind, choices=Choices(labels=shop.splits.labels)),
+        prompt=spec,
         inputs=shop.inputs,
         columns=shop.task.data.columns,
         model="linear",
-        calibration=calibration,
         lineage={
             "data": shop.data_key,
             "rows": len(shop.fitting + shop.synthetic),

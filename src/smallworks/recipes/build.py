@@ -14,7 +14,7 @@ from pathlib import Path
 from smallworks import data, files, rag, settings
 from smallworks.bundle import Bundle
 from smallworks.bundle.store import hash_weights
-from smallworks.engines.base import BaseModel, resolve, resolve_embedder
+from smallworks.engines.base import BaseModel, resolve, resolve_embedder, resolve_reranker
 from smallworks.errors import DiskError, ModelError, SmallworksError, TaskError
 from smallworks.evaluate import records
 from smallworks.evaluate.compare import compare
@@ -57,6 +57,7 @@ class Options:
     skip: tuple[str, ...] = ()
     base: str | None = None
     embedder: str | None = None
+    reranker: str | None = None
     out: Path | None = None
 
 
@@ -67,6 +68,7 @@ class Survey:
     out: Path
     base: BaseModel | None
     embedder: str | None
+    reranker: str | None
     key: str
 
 
@@ -75,8 +77,13 @@ def survey(task: Task, options: Options) -> Survey:
     _keep_apart(task, _out(task, options))
     base = _find_base(task, options)
     embedder = options.embedder or task.build.embedder or settings.load().embedder
-    key = _key(task, options, base, embedder)
-    return Survey(out=_out(task, options), base=base, embedder=embedder, key=key)
+    reranker = options.reranker or task.build.reranker
+    if reranker and not _searches(task):
+        raise TaskError(
+            f"The reranker '{reranker}' has no passages to put in order.", fix="Name [data] documents."
+        )
+    key = _key(task, options, base, embedder, reranker)
+    return Survey(out=_out(task, options), base=base, embedder=embedder, reranker=reranker, key=key)
 
 
 def _out(task: Task, options: Options) -> Path:
@@ -153,6 +160,7 @@ def prepare(
         progress=progress,
         base=found.base,
         embedder=embedder,
+        reranker=resolve_reranker(found.reranker) if found.reranker else None,
     )
     planned = plan(
         task,
@@ -211,8 +219,8 @@ def _searches(task: Task) -> bool:
     return task.data.documents is not None
 
 
-def _embedder_key(ref: str | None) -> str | None:
-    """The hash of a local embedder's files; a hub id is its own key."""
+def _encoder_key(ref: str | None) -> str | None:
+    """The hash of a local model's files; a hub id is its own key."""
     path = Path(ref).expanduser() if ref else None
     return hash_weights(path) if path and path.is_dir() else ref
 
@@ -298,7 +306,9 @@ def _report(shop: Workshop, table: Table, out: Path) -> None:
     shop.progress("report", 1, 1, "done")
 
 
-def _key(task: Task, options: Options, base: BaseModel | None, embedder: str | None) -> str:
+def _key(
+    task: Task, options: Options, base: BaseModel | None, embedder: str | None, reranker: str | None
+) -> str:
     """Hash of everything that a build reads; equal keys mean that nothing needs to be done."""
     answers = task.flagship.answers if task.flagship else None
     names = select(options.only, options.skip)
@@ -311,7 +321,8 @@ def _key(task: Task, options: Options, base: BaseModel | None, embedder: str | N
             "synthetic": files.hash_file(task.data.synthetic) if task.data.synthetic else None,
             "names": shown(options.only, options.skip),
             "base": asdict(base.pin) if base else None,
-            "embedder": _embedder_key(embedder),
+            "embedder": _encoder_key(embedder),
+            "reranker": _encoder_key(reranker),
             "reasons": reasons(names, task, base, embedder),
             "folder": str(_out(task, options).absolute()),
             "answers": files.hash_file(answers) if answers and answers.is_file() else None,

@@ -9,47 +9,68 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smallworks import child, files
 from smallworks.bundle import Bundle, Manifest, Stage, freeze
 from smallworks.bundle.golden import TOLERANCES, Golden, write
-from smallworks.bundle.manifest import Scope
+from smallworks.bundle.manifest import Gate, Scope, Sureness
+from smallworks.engines import difficulty
+from smallworks.engines.difficulty import Difficulty
 from smallworks.errors import BundleError
 from smallworks.route.calibrate import Routing
 from smallworks.route.mixes import Mix
 from smallworks.seams import Progress, silent
-from smallworks.types import Choices, PromptSpec
+from smallworks.types import Choices, PromptSpec, Sampling
 
-STAGES = "stages"
+STAGES, GATE = "stages", "gate"
+NEVER = Sureness(signal="none")
+Step = Bundle | tuple[Bundle, Bundle]
+"""What answers or hands over as one: a bundle, or two that must agree."""
 GOLDEN_ROWS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The stages that a cascade is made of, cheap to dear, and the confidence from which each but the last
-    answers."""
+    """The stages that a cascade is made of, cheap to dear, the confidence from which each but the last
+    answers, and what tells it; None: the probability of the label. `gate`: what tells before any is
+    asked, and from when on the early ones are."""
 
     stages: tuple[Bundle, ...]
     thresholds: tuple[float, ...]
+    sureness: tuple[Sureness | None, ...] = ()
+    gate: tuple[Difficulty, float] | None = None
 
 
-def plan_of(stages: Sequence[Bundle], mix: Mix) -> Plan | None:
+def plan_of(
+    stages: Sequence[Step],
+    mix: Mix,
+    sureness: Sequence[Sureness | None] = (),
+    gate: tuple[Difficulty, float] | None = None,
+) -> Plan | None:
     """The stages that take part in a mix; those behind one that always answers are left out.
 
-    None where a single stage remains: it needs no cascade.
+    A step of two bundles is asked for agreement: the first never answers alone. None where a single stage
+    remains: it needs no cascade.
     """
-    kept, thresholds = list[Bundle](), list[float]()
-    for bundle, threshold in zip(stages, (*mix.thresholds, 0.0), strict=True):
+    kept, thresholds, hows = list[Bundle](), list[float](), list[Sureness | None]()
+    told = (*(sureness or [None] * len(mix.thresholds)), None)
+    for step, threshold, how in zip(stages, (*mix.thresholds, 0.0), told, strict=True):
         if threshold is None:
             continue
-        kept.append(bundle)
-        if threshold <= 0.0:
+        *unheard, bundle = step if isinstance(step, tuple) else (step,)
+        if threshold <= 0.0 and (gate is None or bundle is stages[-1]):
+            kept.append(bundle)
             break
-        thresholds.append(threshold)
-    return Plan(stages=tuple(kept), thresholds=tuple(thresholds)) if len(kept) > 1 else None
+        kept += [*unheard, bundle]
+        thresholds += [1.0] * len(unheard) + [threshold]
+        hows += [NEVER] * len(unheard) + [how]
+    if len(kept) < 2:
+        return None
+    told = tuple(hows) if any(hows) else ()
+    return Plan(stages=tuple(kept), thresholds=tuple(thresholds), sureness=told, gate=gate)
 
 
 def freeze_cascade(
@@ -73,6 +94,8 @@ def freeze_cascade(
         for stage, bundle in zip(manifest.stages, plan.stages, strict=True):
             for file in (path for path in bundle.path.rglob("*") if path.is_file()):
                 files.link_or_copy(file, draft / stage.path / file.relative_to(bundle.path))
+        if plan.gate:
+            difficulty.write(draft / GATE, plan.gate[0])
         provisional = freeze(draft, manifest, into=scratch / "provisional")
         said = child.run(
             "smallworks.evaluate.settle",
@@ -102,18 +125,20 @@ def check_stages(stages: Sequence[Bundle]) -> None:
     """Raises BundleError for bundles that cannot be stages of one cascade."""
     first = stages[0]
     for bundle in stages:
-        if not bundle.manifest.prompt.choices:
+        if _asked_of(bundle) != _asked_of(first):
             raise BundleError(
-                f"'{bundle.name}' writes text: there is no probability that tells when it should hand over.",
-                fix="Make a cascade of bundles that classify.",
-            )
-        if labels_of(bundle) != labels_of(first) or bundle.manifest.inputs != first.manifest.inputs:
-            raise BundleError(
-                f"'{bundle.name}' has other labels or inputs than '{first.name}'.",
+                f"'{bundle.name}' has another kind, other labels or inputs, or another schema than "
+                f"'{first.name}'.",
                 fix="Make a cascade of bundles of one task.",
             )
     if len({bundle.id for bundle in stages}) < len(stages):
         raise BundleError(f"'{first.name}' or another is named twice.", fix="Name every bundle once.")
+
+
+def _asked_of(bundle: Bundle) -> tuple[Any, ...]:
+    """What all stages of a cascade have in common."""
+    manifest, labels = bundle.manifest, labels_of(bundle)
+    return manifest.kind, labels or manifest.task, manifest.prompt.schema, manifest.inputs
 
 
 def labels_of(bundle: Bundle) -> frozenset[str]:
@@ -162,8 +187,8 @@ def promise_of(found: Routing, mix: Mix) -> dict[str, Any]:
 
 
 def _manifest(plan: Plan, candidate: str, lineage: Mapping[str, Any]) -> Manifest:
-    first = plan.stages[0].manifest
-    assert first.prompt.choices is not None
+    first, last = plan.stages[0].manifest, plan.stages[-1].manifest
+    labels = first.prompt.choices
     instruction = next(
         (b.manifest.prompt.instruction for b in plan.stages if b.manifest.prompt.instruction), ""
     )
@@ -181,12 +206,16 @@ def _manifest(plan: Plan, candidate: str, lineage: Mapping[str, Any]) -> Manifes
             style="raw",
             kind=first.kind,
             instruction=instruction,
-            choices=Choices(labels=first.prompt.choices.labels),
+            choices=Choices(labels=labels.labels) if labels else None,
+            schema=first.prompt.schema,
         ),
+        sampling=Sampling() if labels else replace(last.sampling, stop_ids=(), schema=None),
         inputs=first.inputs,
         columns=first.columns,
         quantization=max(precisions, key=lambda kind: TOLERANCES[kind].probability, default=None),
         thresholds=dict(zip((stage.path for stage in stages), plan.thresholds, strict=False)),
+        sureness={s.path: how for s, how in zip(stages, plan.sureness, strict=False) if how},
+        gate=Gate(path=GATE, at=plan.gate[1]) if plan.gate else None,
         stages=stages,
         lineage={**lineage, "hands_over": " → ".join(stage.name for stage in stages)},
     )

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ import numpy as np
 from smallworks import rag, settings
 from smallworks.bundle.store import hash_weights
 from smallworks.compress.encoder import encode_to_onnx
+from smallworks.compress.reranker import reranker_to_onnx
 from smallworks.data.read import read_rows
 from smallworks.engines import hub
-from smallworks.engines.base import EMBEDDER_PATTERNS, local, resolve_embedder
+from smallworks.engines.base import EMBEDDER_PATTERNS, local, resolve_embedder, resolve_reranker
 from smallworks.engines.opening import PASSAGE_TOKENS, open_bundle
 from smallworks.engines.retriever import Retriever
 from smallworks.errors import DataError, UserError
@@ -25,16 +26,19 @@ from smallworks.evaluate import retrieval
 from smallworks.evaluate.intervals import wilson
 from smallworks.rag import confidence, search
 from smallworks.rag.confidence import Curve, Signals
+from smallworks.rag.opening import open_store, told
 from smallworks.rag.passages import SIZE
-from smallworks.rag.store import Store
-from smallworks.seams import Progress, silent
+from smallworks.seams import Progress, Reranker, silent
 from smallworks.types import REFUSAL, Estimate
 
 if TYPE_CHECKING:
     from smallworks.engines.onnx import Encoder
+    from smallworks.engines.reranker import CrossEncoder
 
 WHERE = "embedder_path"
 """The fact of an index that says where its embedder was."""
+RERANKER = "reranker_path"
+"""And its reranker."""
 FOLDS = 5
 Folded = tuple[int, Signals]
 """What a search showed, and the fold of its question."""
@@ -55,7 +59,8 @@ class Question:
 class Quality:
     """What the questions showed. `answered` and `abstained` are shares of right decisions, cross-fitted.
 
-    None where there are too few questions of that sort; `curve` is then the default.
+    None where there are too few questions of that sort; `curve` is then the default. `reciprocal` are the
+    reciprocal ranks of the questions with a document.
     """
 
     questions: int
@@ -63,53 +68,79 @@ class Quality:
     curve: Curve
     answered: Estimate | None = None
     abstained: Estimate | None = None
+    reciprocal: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
+    """`reranker` is what `ask` uses; `gain` what it was measured to add to the mean reciprocal rank."""
+
     ingested: rag.Ingested
     quality: Quality | None = None
     embedder: str = ""
+    reranker: str = ""
+    gain: Estimate | None = None
 
 
 def index_folder(
     folder: Path,
-    out: Path,
+    out: Path | str,
     *,
     embedder: str | None = None,
+    reranker: str | None = None,
     size: int = SIZE,
     questions: Path | None = None,
     progress: Progress = silent,
 ) -> Indexed:
-    """Index what changed. The embedder is the named one, else the index's own, else that of the settings."""
+    """Index what changed. The embedder is the named one, else the index's own, else that of the settings.
+
+    So is the reranker, but for the settings. One whose gain on the questions is not shown is not kept.
+    """
     asked = read_questions(questions) if questions else []
-    named = embedder or _kept(out) or settings.load().embedder or ""
-    where = named if embedder or not named else _at_hand(named, out)
+    named = embedder or _kept(out, WHERE) or settings.load().embedder or ""
+    where = named if embedder or not named else _at_hand(named, out, "embedder")
     name, model = open_embedder(where, progress=progress) if where else ("", None)
+    orders = reranker or _kept(out, RERANKER) or ""
+    reorders = orders if reranker or not orders else _at_hand(orders, out, "reranker")
+    second = open_reranker(reorders, progress=progress) if reorders else None
     ingested = rag.index(folder, out, embedder=model, embedder_name=name, size=size, progress=progress)
     with rag.Index(out, model) as index:
-        if named:
-            with index.store.writing():
-                index.store.note(WHERE, _lasting(named))
-        quality = measure(index, asked, progress=progress) if asked else None
-        if quality:
-            kept = {"curve": asdict(quality.curve), "vectors": model is not None}
-            with index.store.writing():
+        quality, gain = _measured(index, asked, second, progress) if asked else (None, None)
+        orders = orders if gain is None or gain.low > 0 else ""
+        with index.store.writing():
+            index.store.note(WHERE, _lasting(named) if named else None)
+            index.store.note(RERANKER, _lasting(orders) if orders else None)
+            if quality:
+                kept = {"curve": asdict(quality.curve), "vectors": model is not None}
                 index.store.note("curve", kept if quality.curve.questions else None)
-    return Indexed(ingested=ingested, quality=quality, embedder=named)
+    return Indexed(ingested=ingested, quality=quality, embedder=named, reranker=orders, gain=gain)
 
 
-def _kept(path: Path) -> str | None:
-    """Where the embedder of an index was."""
-    if not path.is_file():
+def _measured(
+    index: rag.Index, asked: Sequence[Question], reranker: Reranker | None, progress: Progress
+) -> tuple[Quality, Estimate | None]:
+    """The quality of what will be asked, and what a reranker adds; without it where that is not shown."""
+    plain = measure(index, asked, progress=progress)
+    if reranker is None or not plain.reciprocal:
+        return plain, None
+    index.reranker = reranker
+    second = measure(index, asked, progress=progress)
+    gain = retrieval.gain(plain.reciprocal, second.reciprocal)
+    return (second if gain.low > 0 else plain), gain
+
+
+def _kept(path: Path | str, fact: str) -> str | None:
+    """Where the embedder or the reranker of an index was."""
+    try:
+        with open_store(path) as store:
+            where = store.fact(fact)
+    except DataError:  # none yet; whoever needs one says so
         return None
-    with Store(path) as store:
-        where = store.fact(WHERE)
     return str(where) if where else None
 
 
-def _at_hand(ref: str, index: Path) -> str:
-    """Where the embedder that an index names is on this machine.
+def _at_hand(ref: str, index: Path | str, kind: str) -> str:
+    """Where the embedder or the reranker that an index names is on this machine.
 
     An index may come from a stranger: what it names is never fetched. Raises UserError where it is not here.
     """
@@ -119,8 +150,8 @@ def _at_hand(ref: str, index: Path) -> str:
     folder = hub.cached(named, EMBEDDER_PATTERNS) if named else None
     if folder is None:
         raise UserError(
-            f"'{index}' was made with the embedder '{ref}', which is not on this machine.",
-            fix=f"If you trust it, name it yourself: --embedder {shlex.quote(ref)}",
+            f"'{told(index)}' was made with the {kind} '{ref}', which is not on this machine.",
+            fix=f"If you trust it, name it yourself: --{kind} {shlex.quote(ref)}",
         )
     return str(folder)
 
@@ -132,18 +163,26 @@ def _lasting(ref: str) -> str:
 
 
 @contextmanager
-def opened(path: Path, *, embedder: str | None = None, progress: Progress = silent) -> Iterator[rag.Index]:
-    """An index with the embedder that it was made with, from where that was or is now.
+def opened(
+    path: Path | str,
+    *,
+    embedder: str | None = None,
+    reranker: str | None = None,
+    progress: Progress = silent,
+) -> Iterator[rag.Index]:
+    """An index with the embedder and the reranker that it was made with, from where they were or are now.
 
     Raises UserError for another embedder: its vectors mean nothing beside those of the index.
     """
-    kept = None if embedder else _kept(path)
-    named = embedder or (_at_hand(kept, path) if kept else None)
+    kept = None if embedder else _kept(path, WHERE)
+    named = embedder or (_at_hand(kept, path, "embedder") if kept else None)
     name, model = open_embedder(named, progress=progress) if named else ("", None)
-    with rag.Index(path, model) as index:
+    orders = None if reranker else _kept(path, RERANKER)
+    second = reranker or (_at_hand(orders, path, "reranker") if orders else None)
+    with rag.Index(path, model, open_reranker(second, progress=progress) if second else None) as index:
         if model is not None and index.store.fact("embedder") != name:
             raise UserError(
-                f"'{path}' has no vectors of '{named}'.",
+                f"'{index.store.path}' has no vectors of '{named}'.",
                 fix="Name the embedder that it was made with, or index the folder again with this one.",
             )
         yield index
@@ -173,6 +212,18 @@ def converted_embedder(folder: Path, *, progress: Progress = silent) -> tuple[st
     """A hash of its weights, and the folder of it as int8 ONNX."""
     name = hash_weights(folder)[:16]
     return name, encode_to_onnx(folder, settings.load().home / "encoders" / name, progress=progress)
+
+
+def open_reranker(ref: str, *, progress: Progress = silent) -> CrossEncoder:
+    """A cross-encoder as int8 ONNX, converted once and cached."""
+    from smallworks.engines.reranker import CrossEncoder
+
+    return CrossEncoder(converted_reranker(resolve_reranker(ref), progress=progress))
+
+
+def converted_reranker(folder: Path, *, progress: Progress = silent) -> Path:
+    out = settings.load().home / "encoders" / f"reranker-{hash_weights(folder)[:16]}"
+    return reranker_to_onnx(folder, out, progress=progress)
 
 
 # --- questions ----------------------------------------------------------------------------------
@@ -239,7 +290,12 @@ def measure(
     progress("questions", len(questions), len(questions), "done")
     told = [question for question in questions if question.documents]
     metrics = retrieval.measured(rankings, [q.documents for q in told]) if told else {}
-    return _quality(index, len(questions), metrics, answerable, unanswerable)
+    ranks = [
+        retrieval.reciprocal_rank(search.DEEP, one, q.documents)
+        for one, q in zip(rankings, told, strict=True)
+    ]
+    quality = _quality(index, len(questions), metrics, answerable, unanswerable)
+    return replace(quality, reciprocal=tuple(ranks))
 
 
 def _quality(

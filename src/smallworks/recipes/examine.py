@@ -53,9 +53,17 @@ class Examination:
 
 
 def evaluate(
-    bundle: Bundle, rows: Path | None, *, out: Path | None = None, progress: Progress = silent
+    bundle: Bundle,
+    rows: Path | None,
+    *,
+    out: Path | None = None,
+    signals: bool = False,
+    progress: Progress = silent,
 ) -> Examination:
-    """Measure a bundle on a data file, a task folder's test set, or the test set of its own task."""
+    """Measure a bundle on a data file, a task folder's test set, or the test set of its own task.
+
+    With `signals` records tell how sure what was written is, as a stage of a cascade is asked.
+    """
     task, examples, notices = labelled_rows(bundle, rows)
     with TemporaryDirectory(prefix="smallworks-") as scratch:
         listed, outside = Path(scratch) / "rows.jsonl", Path(scratch) / "outside.jsonl"
@@ -73,6 +81,7 @@ def evaluate(
                 "documents": task.data.documents is not None,
                 "outside": outside,
                 "records": kept,
+                "signals": signals,
             },
             progress=progress,
         )

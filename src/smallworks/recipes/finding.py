@@ -1,7 +1,8 @@
 """How passages are found for a task: their size, how many, by words or vectors; chosen on validation rows.
 
 A setting is judged by how much of the expected answers stands in the passages that it finds; of those that
-are as good, the one with the least to read. Too few validation questions choose nothing: the defaults hold.
+are as good, the one with the least to read. A reranker is tried on the best of them, and taken where its gain
+is shown. Too few validation questions choose nothing: the defaults hold.
 Then the curve that tells when to answer is fitted on train and validation. The test questions are never
 looked at.
 """
@@ -9,7 +10,7 @@ looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,9 +24,9 @@ from smallworks.evaluate import retrieval
 from smallworks.evaluate.scores import refuses, token_f1
 from smallworks.rag import confidence, search
 from smallworks.rag.store import Store
-from smallworks.recipes.documents import Question, converted_embedder, measure
+from smallworks.recipes.documents import Question, converted_embedder, converted_reranker, measure
 from smallworks.recipes.workshop import Workshop
-from smallworks.seams import Embedder
+from smallworks.seams import Embedder, Reranker
 from smallworks.text.support import supported
 from smallworks.types import Example, Task
 
@@ -53,10 +54,15 @@ class Setting:
     size: int
     by: search.By
     k: int
+    reranked: bool = False
     held: float = 0.0
     recall: float | None = None
     mrr: float | None = None
     ndcg: float | None = None
+
+
+Tried = dict[Setting, list[float]]
+"""Settings with the share that each question's passages hold of its answer, in the order of the questions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +80,13 @@ class Finding:
     calibrated: int
     index: Path
     encoder: Path | None
+    reranker: Path | None = None
 
     def __str__(self) -> str:
         one = self.chosen
         names = (("held", one.held), ("recall@k", one.recall), ("MRR", one.mrr), ("nDCG", one.ndcg))
         told = ", ".join(f"{name} {value:.3f}" for name, value in names if value is not None)
-        found = f"{one.k} passages of up to {one.size} characters by {WAYS[one.by]}"
+        found = f"{one.k} passages of up to {one.size} characters by {way(one)}"
         if not self.settings:
             few = f"{self.questions} validation questions have an answer to find"
             return f"{found}, the defaults: {few}, and it takes {LEAST} to choose"
@@ -88,6 +95,10 @@ class Finding:
 
 
 WAYS: Mapping[search.By, str] = {"words": "words", "vectors": "vectors", "both": "words and vectors"}
+
+
+def way(setting: Setting) -> str:
+    return WAYS[setting.by] + (", reranked" if setting.reranked else "")
 
 
 def check_paths(task: Task, splits: Splits) -> None:
@@ -118,8 +129,11 @@ def find(shop: Workshop) -> Finding:
     name, encoder = ("", None)
     if shop.embedder is not None:
         name, encoder = converted_embedder(shop.embedder, progress=shop.progress)
+    reranker = converted_reranker(shop.reranker, progress=shop.progress) if shop.reranker else None
     reads |= {"embedder": name, "refusal": shop.task.refusal, "least": LEAST}
-    result = shop.steps.run("choose-passages", reads, lambda folder: _choose(shop, reads, encoder, folder))
+    reads |= {"reranker": reranker.name if reranker else ""}
+    models = encoder, reranker
+    result = shop.steps.run("choose-passages", reads, lambda folder: _choose(shop, reads, models, folder))
     return Finding(
         chosen=Setting(**result["chosen"]),
         settings=tuple(Setting(**one) for one in result["settings"]),
@@ -128,22 +142,33 @@ def find(shop: Workshop) -> Finding:
         calibrated=result["calibrated"],
         index=shop.steps.folder_of("choose-passages", reads) / INDEX,
         encoder=encoder if result["chosen"]["by"] != "words" else None,
+        reranker=reranker if result["chosen"]["reranked"] else None,
     )
 
 
-def _choose(shop: Workshop, reads: Mapping[str, Any], encoder: Path | None, folder: Path) -> dict[str, Any]:
-    embedder = encoder_of(encoder)
+def _choose(
+    shop: Workshop, reads: Mapping[str, Any], models: tuple[Path | None, Path | None], folder: Path
+) -> dict[str, Any]:
+    embedder, reranker = encoder_of(models[0]), reranker_of(models[1])
     asked = [one for one in shop.splits.validation if not refuses(one.output, shop.task.refusal)]
-    tried, better = list[Setting](), dict[tuple[int, search.By], Shows]()
+    tried, better = Tried(), dict[tuple[int, search.By], Shows]()
     for size in SIZES if len(asked) >= LEAST else ():
         path = _indexed(shop, reads, size, embedder)
         with rag.Index(path, embedder) as index:
             for by in _ways(embedder):
-                tried += _tried(index, asked, size, by)
+                tried |= _tried(index, asked, size, by)
                 better[size, by] = _better(index, asked, by)
     usual: search.By = "both" if embedder else "words"
-    best = pick(tried) if tried else Setting(size=DEFAULT_SIZE, by=usual, k=DEFAULT_K)
-    calibrated = _freeze(shop, _indexed(shop, reads, best.size, embedder), best, embedder, folder)
+    best = pick(list(tried)) if tried else Setting(size=DEFAULT_SIZE, by=usual, k=DEFAULT_K)
+    if reranker is not None and tried:
+        with rag.Index(_indexed(shop, reads, best.size, embedder), embedder, reranker) as index:
+            second = _tried(index, asked, best.size, best.by)
+            best = with_reranker(best, tried, second)
+            tried |= second
+            if best.reranked:
+                better[best.size, best.by] = _better(index, asked, best.by)
+    working = _indexed(shop, reads, best.size, embedder)
+    calibrated = _freeze(shop, working, best, (embedder, reranker if best.reranked else None), folder)
     return {
         "chosen": asdict(best),
         "settings": [asdict(one) for one in tried],
@@ -153,11 +178,26 @@ def _choose(shop: Workshop, reads: Mapping[str, Any], encoder: Path | None, fold
     }
 
 
+def with_reranker(best: Setting, tried: Tried, reranked: Tried) -> Setting:
+    """The best one, or a reranked one that is shown to hold more than the same without, by an interval.
+
+    Both are of one size and one way to search. What is not shown is not worth what a reranker takes.
+    """
+    second = pick([*tried, *reranked])
+    if not second.reranked:
+        return best
+    (same,) = [one for one in tried if (one.size, one.by, one.k) == (second.size, second.by, second.k)]
+    return second if retrieval.gain(tried[same], reranked[second]).low > 0 else best
+
+
 def pick(tried: Sequence[Setting]) -> Setting:
     """The least to read of those that hold the answers as well as the best; then the better order."""
     most = max(one.held for one in tried)
     good = [one for one in tried if one.held >= most - TIE]
-    return min(good, key=lambda one: (one.k * one.size, -(one.ndcg or 0.0), one.by != "words", one.size))
+    return min(
+        good,
+        key=lambda one: (one.k * one.size, -(one.ndcg or 0.0), one.by != "words", one.reranked, one.size),
+    )
 
 
 def encoder_of(folder: Path | None) -> Embedder | None:
@@ -166,6 +206,14 @@ def encoder_of(folder: Path | None) -> Embedder | None:
     from smallworks.engines.onnx import Encoder
 
     return Encoder(folder, max_tokens=PASSAGE_TOKENS)
+
+
+def reranker_of(folder: Path | None) -> Reranker | None:
+    if folder is None:
+        return None
+    from smallworks.engines.reranker import CrossEncoder
+
+    return CrossEncoder(folder)
 
 
 def _ways(embedder: Embedder | None) -> tuple[search.By, ...]:
@@ -194,10 +242,10 @@ def _indexed(shop: Workshop, reads: Mapping[str, Any], size: int, embedder: Embe
     return shop.steps.folder_of(step, keys) / INDEX
 
 
-def _tried(index: rag.Index, asked: Sequence[Example], size: int, by: search.By) -> list[Setting]:
+def _tried(index: rag.Index, asked: Sequence[Example], size: int, by: search.By) -> Tried:
     """Every k that leaves enough room, with its figures over the questions."""
     found = [index.search(one.text, max(KS), by=by) for one in asked]
-    settings = []
+    settings = Tried()
     for k in KS:
         if k * size > MOST:
             continue
@@ -210,7 +258,8 @@ def _tried(index: rag.Index, asked: Sequence[Example], size: int, by: search.By)
         ]
         means = [fmean(row[name] for row in scores) if scores else None for name in retrieval.ROWS]
         recall, mrr, ndcg = means
-        settings.append(Setting(size=size, by=by, k=k, held=fmean(held), recall=recall, mrr=mrr, ndcg=ndcg))
+        one = Setting(size=size, by=by, k=k, held=fmean(held), recall=recall, mrr=mrr, ndcg=ndcg)
+        settings[replace(one, reranked=index.reranker is not None)] = held
     return settings
 
 
@@ -225,7 +274,13 @@ def _better(index: rag.Index, asked: Sequence[Example], by: search.By) -> Shows:
     return "sentence" if sum(one_sentence) >= sum(whole) else "passage"
 
 
-def _freeze(shop: Workshop, working: Path, best: Setting, embedder: Embedder | None, folder: Path) -> int:
+def _freeze(
+    shop: Workshop,
+    working: Path,
+    best: Setting,
+    models: tuple[Embedder | None, Reranker | None],
+    folder: Path,
+) -> int:
     """The index with its curve as one file that is never written again; how many questions the curve saw."""
     refusal, scratch = shop.task.refusal, folder / "scratch.sqlite"
     questions = [
@@ -233,17 +288,18 @@ def _freeze(shop: Workshop, working: Path, best: Setting, embedder: Embedder | N
         for one in shop.fitting
         if one.documents or refuses(one.output, refusal)
     ]
-    embedder = embedder if best.by != "words" else None
+    embedder = models[0] if best.by != "words" else None
     with Store(working) as store:
         store.freeze(scratch)
-    with rag.Index(scratch, embedder) as index:
+    with rag.Index(scratch, embedder, models[1]) as index:
         quality = measure(index, questions, k=best.k, by=best.by) if questions else None
         curve = quality.curve if quality else confidence.curve_of(index)
-        with index.store.writing():
+    with Store(scratch) as store:
+        with store.writing():
             if embedder is None:
-                index.store.drop_vectors()
-            index.store.note("curve", {"curve": asdict(curve), "vectors": embedder is not None})
-        index.store.freeze(folder / INDEX)
+                store.drop_vectors()
+            store.note("curve", {"curve": asdict(curve), "vectors": embedder is not None})
+        store.freeze(folder / INDEX)
     for left in folder.glob("scratch.sqlite*"):
         left.unlink()
     return len(questions) if curve.questions else 0

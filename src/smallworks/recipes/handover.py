@@ -15,18 +15,20 @@ from typing import Any
 from smallworks import files
 from smallworks.bundle import Bundle, open_bundle
 from smallworks.evaluate import records
-from smallworks.evaluate.metrics import summarise
+from smallworks.evaluate.metrics import row_score, summarise
 from smallworks.evaluate.run import record
 from smallworks.recipes.baselines import held_out
 from smallworks.recipes.cascade import freeze_cascade, plan_of, promise_of
 from smallworks.recipes.choose import able
 from smallworks.recipes.flagship import read_answers
 from smallworks.recipes.measure import measure
+from smallworks.recipes.ways import Way, best_way, score_of, steps_of, ways
 from smallworks.recipes.workshop import Workshop
-from smallworks.route import Promise, Routing, calibrate, stages_of
-from smallworks.route.calibrate import describe
+from smallworks.route import Promise, Routing
+from smallworks.route.calibrate import describe, figure, good
 from smallworks.route.mixes import Mix
-from smallworks.route.stages import confidence, design
+from smallworks.route.stages import confidence_of, design
+from smallworks.route.sure import confidences, fitting
 from smallworks.types import LOSS, Answer, Example, ExampleId, Record, Row
 
 PROMISE = Promise(against="last", value=0.01)
@@ -34,23 +36,27 @@ PROMISE = Promise(against="last", value=0.01)
 CHEAP = ("linear", "fused")
 TUNED = ("lm-full-q8_0", "lm-lora-q8_0", "lm-full-q4_0", "lm-lora-q4_0", "lm-full", "lm-lora")
 """The tuned language models that a cascade may end at: the first that is on the table."""
+WRITERS = (*TUNED, "lm-few-q8_0", "lm-few", "lm-zero-q8_0", "lm-zero")
+"""What may write before a flagship: the first that is on the table."""
 LEAST_ROWS = 30
 """Fewer held-out rows than this say nothing."""
 MIXES = "mixes.json"
+RECORDED = "not to be served: the flagship's answers were recorded"
 
 
 def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
     """The row of a cascade, or the reason why it is not worth making."""
     there = {row.name: row for row in table if able(row) or (row.name == "flagship" and row.metric)}
     last = next((there[n] for n in _last_of(name) if n in there), None)
-    firsts = [there[n] for n in _before(name, there)]
+    labels, score = shop.task.kind == "classify", score_of(shop.task.kind, shop.task.targets)
+    firsts = [there[n] for n in (_before(name, there) if labels else _writers(there))]
     if last is None or not firsts:
-        wanted = " or ".join(_last_of(name)[:2]) if last is None else CHEAP[0]
+        wanted = " or ".join(_last_of(name)[:2]) if last is None else CHEAP[0] if labels else WRITERS[-1]
         return _skipped(name, f"needs {wanted} on the table")
     held = {last.name: _held(shop, last)}
     if len(held[last.name]) >= LEAST_ROWS:
         held.update({row.name: _held(shop, row) for row in firsts})
-    first, rows, compared = _best(firsts, last, held)
+    first, rows, compared = _best(firsts, last, held, score)
     if len(rows) < LEAST_ROWS:
         return _skipped(
             name,
@@ -58,12 +64,14 @@ def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
             f"{LEAST_ROWS} or more" + _recorded(last),
         )
     done = [[held[row.name][i] for i in rows] for row in (first, last)]
-    found = calibrate(
-        stages_of(
+    found, way = best_way(
+        ways(
             done,
             (first.name, last.name),
             [(row.cost_per_1000 or 0.0) / 1000 for row in (first, last)],
             [row.latency.p50 if row.latency else 0.0 for row in (first, last)],
+            score=score,
+            fitted=fitting(done[0]),
         ),
         PROMISE,
         design=design([one.group for one in done[0]]),
@@ -75,8 +83,8 @@ def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
         return _skipped(name, pays or found.why)
     drawn = _write_mixes(shop, name, found, mix)
     if last.bundle is None:
-        return replace(_mixed_row(shop, name, first, last, mix, found), mixes=drawn)
-    return replace(_served_row(shop, name, (first, last), mix, found), mixes=drawn)
+        return replace(_mixed_row(shop, name, first, last, mix, found, way), mixes=drawn)
+    return replace(_served_row(shop, name, (first, last), mix, found, way), mixes=drawn)
 
 
 def _last_of(name: str) -> tuple[str, ...]:
@@ -90,11 +98,18 @@ def _before(name: str, there: Mapping[str, Row]) -> list[str]:
     return [*cheap, *tuned] if name == "cascade-flagship" else cheap
 
 
+def _writers(there: Mapping[str, Row]) -> list[str]:
+    return [n for n in WRITERS if n in there][:1]
+
+
 def _best(
-    firsts: Sequence[Row], last: Row, held: Mapping[str, Mapping[ExampleId, Record]]
+    firsts: Sequence[Row],
+    last: Row,
+    held: Mapping[str, Mapping[ExampleId, Record]],
+    score: str = "accuracy",
 ) -> tuple[Row, list[ExampleId], int]:
-    """The early stage that is right most often on the rows that all were asked, the rows that it and the last
-    one were asked, and among how many it was chosen by what it said.
+    """The early stage that scores most on the rows that all were asked, the rows that it and the last one
+    were asked, and among how many it was chosen by what it said.
 
     Where too few rows are common to all, the one with most rows stands alone: that takes no look at answers.
     """
@@ -104,25 +119,21 @@ def _best(
     if not enough or len(shared) < LEAST_ROWS:
         most = max(firsts, key=lambda row: len(asked[row.name]))
         return most, asked[most.name], 1
-    best = max(enough, key=lambda row: sum(held[row.name][i].scores["accuracy"] for i in shared))
+    best = max(enough, key=lambda row: sum(row_score(held[row.name][i], score) for i in shared))
     return best, asked[best.name], len(enough)
 
 
 def _pays(found: Routing, mix: Mix | None) -> str | None:
     """Why the cascade would not pay, told by the held-out rows; None where it would."""
     first, last = found.stages
-    alone = next(one for one in reversed(found.mixes) if one.escalated == 0 and one.thresholds == (0.0,))
-    said = f"on {found.rows:,} held-out rows {first} is right on {_percent(alone)}, {last} on "
-    said += _percent(found.last)
+    alone = next(one for one in reversed(found.mixes) if one.thresholds == (0.0,))
+    by = "on " if alone.spread is None else ""
+    said = f"on {found.rows:,} held-out rows {first} {good(alone)}, {last} {by}{figure(found.last)}"
     if mix is None:
         return f"{said}: {found.why.partition(': ')[2]}"
     if mix.escalated == 0 or mix.quality <= alone.quality:
         return f"{said}, and handing over gains nothing"
     return None
-
-
-def _percent(one: Mix) -> str:
-    return f"{100 * one.quality:.1f} %"
 
 
 def _recorded(last: Row) -> str:
@@ -149,11 +160,26 @@ def _held(shop: Workshop, row: Row) -> dict[ExampleId, Record]:
     return {one.example_id: one for one in done}
 
 
-def _ask(shop: Workshop, bundle: Bundle, step: str, folder: Path) -> Any:
+def _on_test(shop: Workshop, row: Row) -> list[Record]:
+    """What a candidate says on the test rows, with what tells how sure it is: its records, for labels."""
+    assert row.records and row.bundle
+    if shop.task.kind == "classify":
+        return records.read(row.records)
+    bundle, step = open_bundle(row.bundle), f"told-{row.name}"
+    reads = {"bundle": bundle.id, "data": shop.data_key}
+    shop.steps.run(step, reads, lambda folder: _ask(shop, bundle, step, folder, test=True))
+    return records.read(shop.steps.folder_of(step, reads) / "records.jsonl")
+
+
+def _ask(shop: Workshop, bundle: Bundle, step: str, folder: Path, *, test: bool = False) -> Any:
+    rows = ("test", shop.splits.test) if test else ("held", shop.splits.validation)
     request = {
         "bundle": bundle.path,
-        "rows": shop.write_rows("held", shop.splits.validation),
+        "rows": shop.write_rows(*rows),
         "labels": shop.splits.labels,
+        "schema": shop.task.schema,
+        "refusal": shop.task.refusal,
+        "documents": shop.task.data.documents is not None,
         "records": folder / "records.jsonl",
     }
     return shop.run_child(step, "smallworks.evaluate.held", request, folder)
@@ -188,16 +214,24 @@ def _record(
     abstain: bool | None = None,
 ) -> Record:
     said = Answer(text=text, tokens_in=0, tokens_out=0, ms=0.0, probabilities=probabilities, abstain=abstain)
-    return record(example, said, kind=shop.task.kind, labels=shop.splits.labels)
+    return record(
+        example,
+        said,
+        kind=shop.task.kind,
+        labels=shop.splits.labels,
+        schema=shop.task.schema,
+        refusal=shop.task.refusal,
+        documents=shop.task.data.documents is not None,
+    )
 
 
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, found: Routing) -> Row:
+def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, found: Routing, way: Way) -> Row:
     """Frozen, and measured on the test rows like any other candidate."""
     bundles = [open_bundle(row.bundle) for row in stages if row.bundle]
-    plan = plan_of(bundles, mix)
+    plan = plan_of(steps_of(way, bundles), mix, way.sureness)
     assert plan is not None, "a mix that hands over has two stages"
     step = f"freeze-{name}"
     promise = promise_of(found, mix)
@@ -206,6 +240,7 @@ def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, foun
         "thresholds": mix.thresholds,
         "data": shop.data_key,
         "promise": promise,
+        **({"sureness": [asdict(how) for how in plan.sureness if how]} if plan.sureness else {}),
     }
 
     def make(folder: Path) -> dict[str, Any]:
@@ -223,18 +258,18 @@ def _served_row(shop: Workshop, name: str, stages: Sequence[Row], mix: Mix, foun
     assert row.records is not None
     done = records.read(row.records)
     share = sum(one.stage == stages[-1].name for one in done) / len(done)
-    return replace(row, notes=(*_notes(found, mix, share), *row.notes))
+    return replace(row, notes=(*_notes(found, mix, share), *way.notes, *row.notes))
 
 
-def _mixed_row(shop: Workshop, name: str, first: Row, last: Row, mix: Mix, found: Routing) -> Row:
+def _mixed_row(shop: Workshop, name: str, first: Row, last: Row, mix: Mix, found: Routing, way: Way) -> Row:
     """Recorded answers in the place of a server: what the cascade would come to, and nothing to serve."""
-    assert first.records and last.records and mix.thresholds[0] is not None
-    early, late = records.read(first.records), {r.example_id: r for r in records.read(last.records)}
+    assert last.records and mix.thresholds[0] is not None
+    early, late = _on_test(shop, first), {r.example_id: r for r in records.read(last.records)}
+    how = way.sureness[0] if way.sureness else None
+    sure = confidences(how, early) if how else confidence_of(early)
     done = [
-        replace(one, stage=first.name)
-        if confidence(one) >= mix.thresholds[0]
-        else replace(late[one.example_id], stage=last.name)
-        for one in early
+        replace(one, stage=first.name) if answers else replace(late[one.example_id], stage=last.name)
+        for one, answers in zip(early, sure >= mix.thresholds[0], strict=True)
     ]
     share = sum(one.stage == last.name for one in done) / len(done)
     path = shop.steps.folder / f"{name}-{files.hash_value([mix.thresholds, shop.data_key])[:12]}.jsonl"
@@ -249,7 +284,11 @@ def _mixed_row(shop: Workshop, name: str, first: Row, last: Row, mix: Mix, found
         metrics=metrics,
         cost_per_1000=(first.cost_per_1000 or 0.0) + share * (last.cost_per_1000 or 0.0),
         records=path,
-        notes=(*_notes(found, mix, share), "not to be served: the flagship's answers were recorded"),
+        notes=(
+            *_notes(found, mix, share),
+            *way.notes,
+            RECORDED,
+        ),
     )
 
 

@@ -46,6 +46,8 @@ class Mixes:
     chosen: Point
     last: Point
     oracle: Point
+    counted: bool = True
+    """Whether a row is right or wrong; else it has a score."""
 
 
 def of_table(table: Table) -> tuple[Mixes, ...]:
@@ -63,6 +65,7 @@ def read(name: str, path: Path) -> Mixes:
         chosen=_point(raw["chosen"]),
         last=_point(raw["last"]),
         oracle=_point(raw["oracle"]),
+        counted=raw["last"].get("spread") is None,
     )
 
 
@@ -71,9 +74,9 @@ def draw(found: Mixes) -> str:
     every = [*found.points, found.last, found.oracle]
     if min(point.cost for point in every) <= 0:
         return ""
-    scale = _scale(every)
+    scale, quality = _scale(every), "share right" if found.counted else "mean score"
     body = [
-        *_grid(scale),
+        *_grid(scale, quality),
         *(line(*_at(scale, a), *_at(scale, b), "leader") for a, b in pairwise(found.points)),
         *(_dot(scale, point, DOT, "f1" if point.promised else "f0", found) for point in found.points),
         _dot(scale, found.last, LARGE, "f6", found),
@@ -82,7 +85,7 @@ def draw(found: Mixes) -> str:
         _ring(scale, found.chosen),
         *_names(scale, found),
     ]
-    words = f"share right against cost of {len(found.points)} mixes of {' and '.join(found.stages)}"
+    words = f"{quality} against cost of {len(found.points)} mixes of {' and '.join(found.stages)}"
     return (
         f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{words}">' + "".join(body) + "</svg>"
     )
@@ -92,12 +95,13 @@ def said(found: Mixes) -> str:
     """The sentence beside it."""
     chosen, last, oracle, dear = found.chosen, found.last, found.oracle, found.stages[-1]
     kept = "show that it keeps its promise" if chosen.promised else "are too few to promise as much"
+    does, will = ("is right on", "will be right") if found.counted else ("scores", "will do as well")
     alone, best = figures.share(last.quality), figures.share(oracle.quality)
     return (
-        f"On {found.rows:,} held-out rows the chosen mix is right on {figures.share(chosen.quality)} and "
+        f"On {found.rows:,} held-out rows the chosen mix {does} {figures.share(chosen.quality)} and "
         f"hands {100 * chosen.handed:.0f} % to {dear} (alone {alone}), and these rows {kept}. It takes "
         f"{100 * chosen.cost / last.cost:.0f} % of the cost. Could one see beforehand whether "
-        f"{' and '.join(found.stages[:-1])} will be right, handing over {100 * oracle.handed:.0f} % would "
+        f"{' and '.join(found.stages[:-1])} {will}, handing over {100 * oracle.handed:.0f} % would "
         f"reach {best}."
     )
 
@@ -129,7 +133,7 @@ def _at(scale: Scale, point: Point) -> tuple[float, float]:
     return scale.x(1000 * point.cost), scale.y(point.quality)
 
 
-def _grid(scale: Scale) -> list[str]:
+def _grid(scale: Scale, quality: str) -> list[str]:
     marks = []
     for level in levels(scale.low, scale.high, FRAME.bottom - FRAME.top):
         y = scale.y(level)
@@ -142,7 +146,7 @@ def _grid(scale: Scale) -> list[str]:
     return [
         *marks,
         line(FRAME.left, FRAME.bottom, FRAME.right, FRAME.bottom, "axis"),
-        text(2, 12, "↑ share right", "axis-name"),
+        text(2, 12, f"↑ {quality}", "axis-name"),
         text(FRAME.right, HEIGHT - 6, "$ per 1,000 requests (log) →", "axis-name", anchor="end"),
     ]
 
@@ -151,9 +155,9 @@ def _dot(scale: Scale, point: Point, radius: float, style: str, found: Mixes) ->
     x, y = _at(scale, point)
     named = zip(found.stages, point.thresholds, strict=False)
     at = ", ".join(f"{name} from {t:g}" for name, t in named if t is not None)
-    title = (
-        f"{at}: " if at and point is not found.oracle else ""
-    ) + f"{figures.share(point.quality)} right, {100 * point.handed:.1f} % to {found.stages[-1]}"
+    mix = f"{at}: " if at and point is not found.oracle else ""
+    quality = figures.share(point.quality) + (" right" if found.counted else "")
+    title = f"{mix}{quality}, {100 * point.handed:.1f} % to {found.stages[-1]}"
     mark = f'<circle class="dot {style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"/>'
     return f"<g><title>{title}</title>{mark}</g>"
 

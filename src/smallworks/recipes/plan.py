@@ -189,7 +189,9 @@ def _planned(name: str, task: Task, splits: Splits, base: BaseModel | None, embe
 
 def _reason(name: str, task: Task, base: BaseModel | None, embedder: str | None) -> str | None:
     """Why the candidate cannot run here, with what would change that; None when it can."""
-    if name in (*BASELINES, *CASCADES) and task.kind != "classify":
+    if name == "linear" and task.kind == "extract":
+        return None if _has("sklearn") and _has("pycrfsuite") else f"needs python-crfsuite: {install('eval')}"
+    if name in (*BASELINES, *CASCADES[:-1]) and task.kind != "classify":
         return f"labels only; this task is of kind '{task.kind}'"
     if name == RETRIEVAL:
         return None if task.data.documents else "no [data] documents in task.toml"

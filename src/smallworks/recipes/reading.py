@@ -21,12 +21,12 @@ from smallworks.evaluate.scores import refuses
 from smallworks.prompt import Renderer
 from smallworks.rag.context import context, shown
 from smallworks.recipes.cascade import is_remote
-from smallworks.recipes.finding import INDEX, Finding, encoder_of, find
+from smallworks.recipes.finding import INDEX, Finding, encoder_of, find, reranker_of
 from smallworks.recipes.plan import READS, RETRIEVAL
 from smallworks.recipes.workshop import Workshop
 from smallworks.types import Example, PromptSpec, Sampling
 
-ENCODER, READER = "encoder", "reader"
+ENCODER, READER, RERANKER = "encoder", "reader", "reranker"
 LONGEST = 1024
 """Tokens of a row that a reader learns from at most: longer ones would be left out of its tuning."""
 Make = Callable[[Workshop, str], Bundle]
@@ -47,7 +47,8 @@ def _readers(shop: Workshop, found: Finding) -> Workshop:
     """The same workshop on rows with passages; its bundles are parts, and stand among the steps."""
     reads = {"data": shop.data_key, "passages": files.hash_file(found.index), "chosen": str(found)}
     splits = shop.splits
-    with rag.Index(found.index, encoder_of(found.encoder), frozen=True) as index:
+    embedder, reranker = encoder_of(found.encoder), reranker_of(found.reranker)
+    with rag.Index(found.index, embedder, reranker, frozen=True) as index:
         train, validation = (
             tuple(_with_passages(shop, index, found, one) for one in rows)
             for rows in (splits.train, splits.validation)
@@ -97,9 +98,10 @@ def _freeze(shop: Workshop, name: str, reader: Bundle | None, found: Finding, fo
     draft = folder / "draft"
     shutil.rmtree(draft, ignore_errors=True)
     files.link_or_copy(found.index, draft / INDEX)
-    if found.encoder:
+    models = ((ENCODER, found.encoder), (RERANKER, found.reranker))
+    for home, model in ((home, model) for home, model in models if model):
         for part in FILES:
-            files.link_or_copy(found.encoder / part, draft / ENCODER / part)
+            files.link_or_copy(model / part, draft / home / part)
     if reader:
         for file in (path for path in reader.path.rglob("*") if path.is_file()):
             files.link_or_copy(file, draft / READER / file.relative_to(reader.path))
@@ -123,6 +125,7 @@ def _manifest(shop: Workshop, name: str, reader: Bundle | None, found: Finding) 
         columns=task.data.columns,
         model=INDEX,
         encoder=ENCODER if found.encoder else None,
+        reranker=RERANKER if found.reranker else None,
         quantization=reader.manifest.quantization if reader else None,
         stages=(Stage(name=reader.manifest.candidate, path=READER, id=reader.id),) if reader else (),
         retrieval=Retrieval(
@@ -136,6 +139,7 @@ def _manifest(shop: Workshop, name: str, reader: Bundle | None, found: Finding) 
             "rows": len(shop.fitting),
             "seed": task.build.seed,
             "passages": str(found),
+            **({"reranker": str(shop.reranker)} if found.reranker else {}),
             "answers_from": f"probability 0.5 on, {calibrated}",
         },
     )

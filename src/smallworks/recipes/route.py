@@ -14,11 +14,14 @@ from uuid import uuid4
 from smallworks import taskfile
 from smallworks.bundle import Bundle, open_bundle
 from smallworks.bundle.golden import read as read_golden
+from smallworks.bundle.manifest import Sureness
 from smallworks.data.report import Notice
 from smallworks.errors import DataError, UserError
 from smallworks.recipes import examine
 from smallworks.recipes.cascade import (
     GOLDEN_ROWS,
+    NEVER,
+    Plan,
     check_stages,
     freeze_cascade,
     is_remote,
@@ -27,8 +30,10 @@ from smallworks.recipes.cascade import (
     promise_of,
 )
 from smallworks.recipes.flagship import price
-from smallworks.route import Limits, Promise, Routing, calibrate, stages_of
+from smallworks.recipes.ways import Way, best_way, score_of, steps_of, ways
+from smallworks.route import Limits, Promise, Routing
 from smallworks.route.stages import design
+from smallworks.route.sure import fitting
 from smallworks.seams import Progress, silent
 from smallworks.types import BuildOptions, Example, Record, Task
 
@@ -38,12 +43,16 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, kw_only=True)
 class Routed:
-    """The choice, and the bundle that was frozen; None where nothing is promised, or one stage is enough."""
+    """The choice, and the bundle that was frozen; None where nothing is promised, or one stage is enough.
+
+    `notes` say what tells how sure the stages are, where that is not the probability of a label.
+    """
 
     routing: Routing
     bundle: Bundle | None
     why: str
     notices: tuple[Notice, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +71,13 @@ def calibrate_bundles(
     *,
     costs: Sequence[float] = (),
     limits: Limits = NO_LIMITS,
+    gate: bool = False,
     out: Path | None = None,
     progress: Progress = silent,
 ) -> Routed:
     """Stages in the order given, cheap to dear. `costs` are dollars per 1,000 requests, one a stage.
 
+    `gate`: try one in front that knows the input alone, and keep it where it lowers the cost.
     Raises UserError for what makes no cascade, DataError for rows that a stage was fitted on.
     """
     if len(wheres) < 2:
@@ -78,8 +89,7 @@ def calibrate_bundles(
             f"--costs names {len(costs)} for {len(wheres)} bundles.",
             fix="Give dollars per 1,000 requests of each, in their order: --costs 0.001,0.3",
         )
-    stages = tuple(open_bundle(where) for where in wheres)
-    check_stages(stages)
+    stages = _opened(wheres)
     task, examples, notices = examine.labelled_rows(stages[0], rows)
     _check_unseen(stages, examples, rows)
     if not costs:
@@ -89,23 +99,63 @@ def calibrate_bundles(
             _measure(bundle, rows, Path(scratch) / f"{number}.jsonl", progress)
             for number, bundle in enumerate(stages)
         ]
-    found = calibrate(
-        stages_of(
+    found, way = best_way(
+        ways(
             [one.records for one in measured],
             names_of(stages),
             [cost / 1000 for cost in costs] or [one.cost for one in measured],
             [one.ms for one in measured],
+            score=score_of(task.kind, task.targets),
+            fitted=fitting(measured[0].records),
+            texts=[example.text for example in examples] if gate else (),
         ),
         promise,
         limits=limits,
         design=design([example.group for example in examples]),
     )
-    bundle, why = _freeze(stages, found, task, examples, out or stages[-1].path.parent, progress)
-    return Routed(routing=found, bundle=bundle, why=why, notices=notices)
+    bundle, why = _freeze(stages, way, found, task, examples, out or stages[-1].path.parent, progress)
+    return Routed(routing=found, bundle=bundle, why=why, notices=notices, notes=way.notes)
+
+
+def agree_bundles(
+    wheres: Sequence[Path], *, at: float = 1.0, out: Path | None = None, progress: Progress = silent
+) -> Bundle:
+    """Two cheap bundles and the one that answers where these do not agree: takes no labelled rows.
+
+    It promises nothing. `at` is from which share of common words two texts agree. Raises UserError.
+    """
+    if len(wheres) != 3:
+        raise UserError(
+            f"Two bundles that must agree and one behind them make three; {len(wheres)} came.",
+            fix="Name two cheap bundles and the one that answers where they disagree.",
+        )
+    if not 0 < at <= 1:
+        raise UserError(f"--agreement {at:g} is not above 0 and up to 1.", fix="Write 1 for the same answer.")
+    stages = _opened(wheres)
+    first, second, last = names_of(stages)
+    into = out or stages[-1].path.parent
+    progress("freeze", 0, 0, "")
+    bundle = freeze_cascade(
+        Plan(stages=stages, thresholds=(1.0, at), sureness=(NEVER, Sureness(signal="agreement"))),
+        candidate="cascade",
+        into=into,
+        scratch=into / WORK / f"cascade-{uuid4().hex}",
+        golden=[dict(row.inputs) for row in read_golden(stages[0].path)[:GOLDEN_ROWS]],
+        lineage={"promise": f"none: {last} answers where {first} and {second} do not agree"},
+    )
+    progress("freeze", 1, 1, "done")
+    return bundle
+
+
+def _opened(wheres: Sequence[Path]) -> tuple[Bundle, ...]:
+    stages = tuple(open_bundle(where) for where in wheres)
+    check_stages(stages)
+    return stages
 
 
 def _freeze(
     stages: Sequence[Bundle],
+    way: Way,
     found: Routing,
     task: Task,
     examples: Sequence[Example],
@@ -114,7 +164,7 @@ def _freeze(
 ) -> tuple[Bundle | None, str]:
     if found.chosen is None:
         return None, found.why
-    plan = plan_of(stages, found.chosen)
+    plan = plan_of(steps_of(way, stages), found.chosen, way.sureness, way.gate)
     if plan is None:
         alone = next(
             name for name, share in zip(found.stages, found.chosen.shares, strict=True) if share == 1
@@ -137,7 +187,7 @@ def _measure(bundle: Bundle, rows: Path, kept: Path, progress: Progress) -> Meas
     def relay(_: str, done: float, total: float, note: str) -> None:
         progress(bundle.manifest.candidate, done, total, note)
 
-    seen = examine.evaluate(bundle, rows, out=kept, progress=relay)
+    seen = examine.evaluate(bundle, rows, out=kept, signals=True, progress=relay)
     progress(bundle.manifest.candidate, 1, 1, "done")
     ms = seen.scorecard["latency"]["p50"]
     cost = ms / 3.6e6 * BuildOptions.machine_price_per_hour

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from smallworks import files
+from smallworks import files, settings
 from smallworks import tune as stage
 from smallworks.bundle import Bundle
 from smallworks.engines import shape
@@ -34,6 +34,7 @@ from smallworks.tune.options import (
     learning_rate,
 )
 from smallworks.tune.preflight import preflight
+from smallworks.tune.run import check_board
 from smallworks.types import Task
 
 SHOWN_ROWS = 3
@@ -81,6 +82,7 @@ class Preview:
     learning_rate: float
     precision: Precision
     gradient_checkpointing: bool
+    processes: int
     memory: Memory
     free_bytes: int
     tokens_per_second: float
@@ -144,6 +146,7 @@ def preview(shop: Workshop, dials: Dials, *, budget: float | None = None) -> tup
         learning_rate=learning_rate(request),
         precision=rehearsed.precision,
         gradient_checkpointing=bool(options.gradient_checkpointing),
+        processes=options.processes,
         memory=memory(request),
         free_bytes=free,
         tokens_per_second=speed,
@@ -206,6 +209,7 @@ def _rehearsed(shop: Workshop, request: TuneRequest) -> Rehearsal:
 
 def _check(dials: Dials) -> None:
     """Raises UserError for a dial out of range, before anything is read."""
+    check_board(dials.tensorboard or settings.load().tensorboard)
     if dials.rank is not None and dials.method == "full":
         raise UserError(f"--rank {dials.rank} has no meaning for --method full.", fix="Leave it out.")
     if dials.rank is not None and not 1 <= dials.rank <= 1024:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from smallworks import files, tune
+from smallworks import files, settings, tune
 from smallworks.engines.opening import threads_for
 from smallworks.prompt import Renderer, TrainingRow
 from smallworks.prompt import tokenizer as tokenizers
@@ -34,6 +34,8 @@ class Dials:
     learning_rate: float | None = None
     precision: Precision | None = None
     gradient_checkpointing: bool | None = None
+    processes: int = 1
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +120,21 @@ def request_of(shop: Workshop, dials: Dials, out: Path) -> tuple[TuneRequest, in
     # Checkpoints are compared by what was labelled, never by what a teacher holds.
     labelled = tuple(replace(e, probabilities=None) for e in shop.splits.validation)
     validation, _ = _rows(renderer, labelled, options.max_length)
-    request = TuneRequest(base=shop.base.path, out=out, train=train, validation=validation, options=options)
+    request = TuneRequest(
+        base=shop.base.path,
+        out=out,
+        train=train,
+        validation=validation,
+        options=options,
+        tensorboard=_board(shop, dials),
+    )
     return request, dropped
+
+
+def _board(shop: Workshop, dials: Dials) -> Path | None:
+    """A folder for this one tuning, in the one that the user named."""
+    folder = dials.tensorboard or settings.load().tensorboard
+    return folder / f"{shop.task.name}-{step_of(dials)}-{options_of(shop, dials).name()}" if folder else None
 
 
 def options_of(shop: Workshop, dials: Dials) -> TuneOptions:
@@ -138,6 +153,7 @@ def options_of(shop: Workshop, dials: Dials) -> TuneOptions:
         max_length=min(shop.words.context, LONGEST_ROW),
         threads=threads_for(shop.base.path),
         codes=choices.ids if choices else (),
+        processes=dials.processes,
         **{**usual(dials.method, len(shop.splits.train) + len(shop.synthetic)), **asked},
     )
 

@@ -5,6 +5,7 @@ Knows no candidate.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from smallworks.bundle import Bundle, Manifest, freeze, open_bundle
 from smallworks.bundle.golden import Golden, write
 from smallworks.bundle.manifest import Scope, read_calibration
 from smallworks.data import Splits
+from smallworks.engines import verbatim
 from smallworks.engines.base import BaseModel, Words, words_of
 from smallworks.errors import BundleError
 from smallworks.evaluate.worker import write_examples
@@ -31,7 +33,8 @@ UNLABELLED_ROWS = 96
 
 @dataclass(frozen=True)
 class Workshop:
-    """`base` and `embedder` are None where a build needs none; candidates that do are then skipped.
+    """`base` and `embedder` are None where a build needs none; candidates that do are then skipped. So is
+    `reranker`; passages then keep the order in which they are found.
 
     `taught`: the synthetic rows are trained on too. They are never validated on, and no golden row is one.
     """
@@ -43,6 +46,7 @@ class Workshop:
     progress: Progress
     base: BaseModel | None = None
     embedder: Path | None = None
+    reranker: Path | None = None
     taught: bool = False
 
     @cached_property
@@ -104,9 +108,17 @@ class Workshop:
             "name": task.name,
             "instruction": task.instruction,
             "labels": self.splits.labels,
-            "schema": task.schema,
+            "schema": self.schema,
             "kind": task.kind,
         }
+
+    @cached_property
+    def schema(self) -> Mapping[str, Any] | None:
+        """The task's, with a mark on the fields whose values stood in their text in every training row: a
+        language model can then say nothing else in them."""
+        if self.task.schema is None or self.task.kind != "extract":
+            return self.task.schema
+        return verbatim.mark(self.task.schema, ((e.text, json.loads(e.output)) for e in self.splits.train))
 
     def prompt(self, *, listed: bool = True) -> PromptSpec:
         """How the base is asked; `listed` shows a classification's labels in the prompt."""
@@ -118,7 +130,7 @@ class Workshop:
             instruction=task.instruction,
             choices=choose(self.splits.labels, words.tokenizer, words.template) if labelled else None,
             listed=listed,
-            schema=task.schema,
+            schema=self.schema,
         )
 
     def write_rows(self, name: str, rows: Sequence[Example]) -> Path:

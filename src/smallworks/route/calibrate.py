@@ -12,9 +12,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from smallworks.route.mixes import GRID, Mix, mix, oracle, paths, thresholds
+import numpy as np
+
+from smallworks.route.mixes import (
+    GRID,
+    Mix,
+    answered_by,
+    counted,
+    mix,
+    oracle,
+    paths,
+    scores,
+    thresholds,
+)
 from smallworks.route.promise import Promise
-from smallworks.route.stages import Stage
+from smallworks.route.stages import Floats, Stage
 
 ALONE = 0.1
 """The part of the luck that is spent on asking whether an early stage is enough alone."""
@@ -77,8 +89,8 @@ def calibrate(
     held = [one for one in mixes if one.promised and limits.holds(one) and one.cost < last.cost]
     chosen = min(held, key=lambda one: (one.cost, -one.quality), default=None)
     wanted = chosen or _wanted(mixes, promise, limits, last)
-    needed = None if chosen or wanted is None else _rows_needed(wanted, promise, luck, design)
-    least = promise.rows_for(0.0, 0.0, 1.0, luck=luck)
+    needed = None if chosen or wanted is None else _rows_needed(stages, wanted, promise, luck, design)
+    least = _rows_least(stages, promise, luck)
     found = Routing(
         stages=tuple(stage.name for stage in stages),
         promise=promise,
@@ -103,18 +115,25 @@ def _path(
     found, holds = list[Mix](), True
     for at in GRID:
         one = mix(stages, thresholds(way, at, len(stages)))
-        holds = holds and _kept(one, promise, luck, design)
+        holds = holds and _kept(stages, one, promise, luck, design)
         found.append(replace(one, promised=holds))
-    if len(way) == 1 and not holds and _kept(found[-1], promise, alone, design):
+    if len(way) == 1 and not holds and _kept(stages, found[-1], promise, alone, design):
         found[-1] = replace(found[-1], promised=True)
     return found
 
 
-def _kept(one: Mix, promise: Promise, luck: float, design: float) -> bool:
+def _kept(stages: Sequence[Stage], one: Mix, promise: Promise, luck: float, design: float) -> bool:
     """The test on as many rows as would tell the same alone, every rounding against the claim."""
+    if one.spread is not None:
+        return promise.shown(*_both(stages, one), luck=luck, design=design)
     n, hits = int(one.n / design), int(one.quality * one.n / design + 1e-9)
     losses, gains = -int(-one.losses / design // 1), int(one.gains / design)
     return n > 0 and promise.kept(losses, gains, hits, n, luck=luck)
+
+
+def _both(stages: Sequence[Stage], one: Mix) -> tuple[Floats, Floats]:
+    """The scores of a mix and of the last stage."""
+    return scores(stages, answered_by(stages, one.thresholds)), stages[-1].score
 
 
 def _wanted(mixes: Sequence[Mix], promise: Promise, limits: Limits, last: Mix) -> Mix | None:
@@ -135,9 +154,21 @@ def _room(one: Mix, promise: Promise, last: Mix) -> float:
     return (last.quality - one.quality) / above if above > 0 else math.inf
 
 
-def _rows_needed(one: Mix, promise: Promise, luck: float, design: float) -> int | None:
-    rows = promise.rows_for(one.losses / one.n, one.gains / one.n, one.quality, luck=luck)
+def _rows_needed(
+    stages: Sequence[Stage], one: Mix, promise: Promise, luck: float, design: float
+) -> int | None:
+    if one.spread is None:
+        rows = promise.rows_for(one.losses / one.n, one.gains / one.n, one.quality, luck=luck)
+    else:
+        rows = promise.rows_like(*_both(stages, one), luck=luck)
     return None if rows is None else round(rows * design)
+
+
+def _rows_least(stages: Sequence[Stage], promise: Promise, luck: float) -> int | None:
+    """Rows that would show it if no row disagreed and all were right."""
+    if counted(stages):
+        return promise.rows_for(0.0, 0.0, 1.0, luck=luck)
+    return promise.rows_like(np.ones(1), np.ones(1), luck=luck)
 
 
 def _why(found: Routing, limits: Limits) -> str:
@@ -147,12 +178,12 @@ def _why(found: Routing, limits: Limits) -> str:
         said += f" that tell as much as {int(found.rows / found.design):,} alone"
     if chosen:
         return (
-            f"{said}: the cheapest mix that keeps it hands {100 * chosen.escalated:.1f} % to {last} and is "
-            f"right on {100 * chosen.quality:.2f} % ({last} alone: {100 * found.last.quality:.2f} %)."
+            f"{said}: the cheapest mix that keeps it hands {100 * chosen.escalated:.1f} % to {last} and "
+            f"{good(chosen)} ({last} alone: {figure(found.last)})."
         )
     if found.promise.against == "floor" and found.last.quality < found.promise.value:
         return (
-            f"{said}: {last} itself, which answers last, is right on {100 * found.last.quality:.2f} %. "
+            f"{said}: {last} itself, which answers last, {good(found.last)}. "
             "Put the best stage last, or promise less."
         )
     if any(one.promised and one.cost < found.last.cost for one in found.mixes):
@@ -168,6 +199,16 @@ def _why(found: Routing, limits: Limits) -> str:
     if found.rows_least and found.rows < found.rows_least:
         return f"{said}: not shown. This promise needs at least {found.rows_least:,} rows."
     return f"{said}: no mix seems to keep it. Let {last} answer every row, or promise less."
+
+
+def good(one: Mix) -> str:
+    """How good a mix is, as a sentence goes on."""
+    return f"is right on {figure(one)}" if one.spread is None else f"scores {figure(one)} on average"
+
+
+def figure(one: Mix) -> str:
+    """A share in percent, any other score as it is."""
+    return f"{100 * one.quality:.2f} %" if one.spread is None else f"{one.quality:.4f}"
 
 
 def describe(found: Routing) -> str:

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallworks.route import tails
-from smallworks.route.stages import Stage
+from smallworks.route.stages import Floats, Gate, Stage
 
 Thresholds = tuple[float | None, ...]
 """One for each stage but the last: it answers from this confidence on; None: it takes no part."""
 
 LEVEL = 0.95
+NORMAL = 1.96
 GRID = (
     *(0.9995, 0.999, 0.998, 0.997, 0.996),
     *(round(0.995 - 0.005 * i, 3) for i in range(20)),
@@ -33,24 +34,29 @@ GRID = (
 class Mix:
     """What came of `n` rows at these thresholds. `shares` is who answered, one a stage, in their order.
 
-    `quality` is the share right; `losses` are rows that only the last stage has right, `gains` those
-    that only the mix has. `cost` is dollars a request, `p95_ms` of the stages' mean times. `promised` says
-    that these rows show the promise to hold.
+    `quality` is the mean score, of labels the share right; `losses` are by how much the last stage is better,
+    summed over the rows where it is (of labels: how many only it has right), `gains` the same of the mix.
+    `spread` is the scores' standard deviation; None where each is 0 or 1. `cost` is dollars a request,
+    `p95_ms` of the stages' mean times. `promised` says that these rows show the promise to hold.
     """
 
     thresholds: Thresholds
     shares: tuple[float, ...]
     quality: float
-    losses: int
-    gains: int
+    losses: float
+    gains: float
     n: int
     cost: float
     p95_ms: float
     promised: bool = False
+    spread: float | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The exact 95 % ends of the quality."""
+        """The 95 % ends of the quality: exact for shares, by the normal curve for other scores."""
+        if self.spread is not None:
+            reach = NORMAL * self.spread / self.n**0.5
+            return max(0.0, self.quality - reach), min(1.0, self.quality + reach)
         hits, luck = round(self.quality * self.n), (1 - LEVEL) / 2
         return tails.lower(hits, self.n, luck), tails.upper(hits, self.n, luck)
 
@@ -61,7 +67,7 @@ class Mix:
 
     @property
     def difference(self) -> float:
-        """The share right minus the last stage's."""
+        """The quality minus the last stage's."""
         return (self.gains - self.losses) / self.n
 
 
@@ -79,11 +85,13 @@ def thresholds(part: Sequence[int], at: float, stages: int) -> Thresholds:
 def answered_by(stages: Sequence[Stage], at: Thresholds) -> NDArray[np.int64]:
     """The index of the stage that answers each row, shape [n]."""
     last = len(stages) - 1
-    who = np.full(len(stages[0].right), last)
+    who = np.full(len(stages[0].score), last)
     for i in reversed(range(last)):
         threshold = at[i]
         if threshold is not None:
             who[stages[i].confidence >= threshold] = i
+    if (gate := stages[0].gate) is not None:
+        who[gate.skips] = last
     return who
 
 
@@ -95,28 +103,46 @@ def mix(stages: Sequence[Stage], at: Thresholds) -> Mix:
 def of_answers(stages: Sequence[Stage], who: NDArray[np.int64], at: Thresholds) -> Mix:
     """The same where it is known who answers each row."""
     n = len(who)
-    right = np.choose(who, [stage.right for stage in stages])
-    last = stages[-1].right
-    hits, shares = int(right.sum()), np.bincount(who, minlength=len(stages)) / n
+    got = scores(stages, who)
+    ahead = got - stages[-1].score
+    shares = np.bincount(who, minlength=len(stages)) / n
     reached = _reached(stages, at)
-    cost = float(shares @ np.cumsum([s.cost * r for s, r in zip(stages, reached, strict=True)]))
+    cost = np.cumsum([s.cost * r for s, r in zip(stages, reached, strict=True)])
     ms = np.cumsum([s.ms * r for s, r in zip(stages, reached, strict=True)])
+    gate = stages[0].gate
     return Mix(
         thresholds=at,
         shares=tuple(shares.tolist()),
-        quality=hits / n,
-        losses=int((last & ~right).sum()),
-        gains=int((right & ~last).sum()),
+        quality=float(got.sum()) / n,
+        losses=float((-ahead).clip(min=0).sum()),
+        gains=float(ahead.clip(min=0).sum()),
+        spread=None if counted(stages) else float(got.std()),
         n=n,
-        cost=cost,
-        p95_ms=float(ms[np.searchsorted(np.cumsum(shares), LEVEL - 1e-12)]),
+        cost=float(shares @ cost) if gate is None else float(_gated(gate, stages[-1].cost, cost[who]).mean()),
+        p95_ms=float(ms[np.searchsorted(np.cumsum(shares), LEVEL - 1e-12)])
+        if gate is None
+        else float(np.quantile(_gated(gate, stages[-1].ms, ms[who], time=True), LEVEL, method="higher")),
     )
 
 
+def _gated(gate: Gate, last: float, passed: Floats, *, time: bool = False) -> Floats:
+    """What each row takes behind a gate, [n]: the gate, and all that it passed or the last stage alone."""
+    return (gate.ms if time else gate.cost) + np.where(gate.skips, last, passed)
+
+
+def scores(stages: Sequence[Stage], who: NDArray[np.int64]) -> Floats:
+    """How good the answers are, [n]."""
+    return np.choose(who, [stage.score for stage in stages]).astype(np.float64)
+
+
+def counted(stages: Sequence[Stage]) -> bool:
+    """Whether every score is 0 or 1, so that rows can be counted."""
+    return all(bool(((stage.score == 0) | (stage.score == 1)).all()) for stage in stages)
+
+
 def oracle(stages: Sequence[Stage]) -> Mix:
-    """Could one see which stage is right: the first that is answers alone, the cheapest where none is."""
-    right = np.array([stage.right for stage in stages])
-    who = np.where(right.any(axis=0), right.argmax(axis=0), 0)
+    """Could one see which stage is best: the first that is answers alone, the cheapest of equals."""
+    who = np.array([stage.score for stage in stages]).argmax(axis=0)
     whole = of_answers(stages, who, (0.0,) * (len(stages) - 1))
     cost = np.array([stage.cost for stage in stages])
     return replace(whole, cost=float(np.array(whole.shares) @ cost))

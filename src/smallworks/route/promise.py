@@ -9,8 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smallworks.errors import UserError
-from smallworks.route import tails
+from smallworks.route import bets, tails
+
+Floats = NDArray[np.float64]
 
 POINTS = re.compile(r"(\d+(?:\.\d+)?)\s*(?:points?|pp)(?:\s+below)?")
 FLOOR = re.compile(r"at least\s+(\d+(?:\.\d+)?)\s*(%?)")
@@ -21,7 +26,7 @@ GROWTH = 1.02
 
 @dataclass(frozen=True, kw_only=True)
 class Promise:
-    """`against` 'last': `value` is how far below the last stage (0–1); 'floor': the least share right.
+    """`against` 'last': `value` is how far below the last stage (0–1); 'floor': the least share or score.
 
     `confidence` is how often, at least, such a choice keeps its word over fresh draws of the rows.
     """
@@ -33,7 +38,7 @@ class Promise:
     def __str__(self) -> str:
         surely = f"with {100 * self.confidence:g} % confidence"
         if self.against == "floor":
-            return f"at least {self.value:g} right {surely}"
+            return f"at least {self.value:g} {surely}"
         return f"at most {points(self.value)} below the last stage {surely}"
 
     def kept(self, losses: int, gains: int, hits: int, n: int, *, luck: float) -> bool:
@@ -41,6 +46,22 @@ class Promise:
         if self.against == "floor":
             return tails.more_than(hits, n, self.value, luck=luck)
         return tails.within(losses, gains, n, self.value, luck=luck)
+
+    def shown(self, got: Floats, last: Floats, *, luck: float, design: float = 1.0) -> bool:
+        """The same of scores 0–1, [n] each: the mix's and the last stage's. `design` rows tell as one."""
+        excess, most_lost = self._excess(got, last)
+        return bets.shows(excess, most_lost=most_lost, luck=luck, design=design)
+
+    def rows_like(self, got: Floats, last: Floats, *, luck: float) -> int | None:
+        """Rows with such scores that would show it, within 2 %; None past MOST_ROWS."""
+        excess, most_lost = self._excess(got, last)
+        return bets.rows_for(excess, most_lost=most_lost, luck=luck, most=MOST_ROWS, growth=GROWTH)
+
+    def _excess(self, got: Floats, last: Floats) -> tuple[Floats, float]:
+        """What each row has above what is promised, and the most that one can fall short."""
+        if self.against == "floor":
+            return got - self.value, self.value
+        return got - last + self.value, 1.0 - self.value
 
     def rows_for(self, losses: float, gains: float, hits: float, *, luck: float) -> int | None:
         """Rows that would show it at these shares of rows, within 2 %; None past MOST_ROWS."""

@@ -1,4 +1,4 @@
-"""The stages of a cascade as rows: how sure each is, whether it is right, what it costs.
+"""The stages of a cascade as rows: how sure each is, how good its answers are, what it costs.
 
 Knows records and arrays; knows no bundle and no threshold.
 """
@@ -17,38 +17,58 @@ from smallworks.errors import DataError
 from smallworks.types import LOSS, Record
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 SCORE = "accuracy"
-"""The score that tells right from wrong."""
+"""The score that tells right from wrong where labels are said."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage on n rows: `confidence` [n] 0–1 and calibrated, `right` [n]; all in one order of rows.
+class Gate:
+    """What stands before the first stage: `skips` [n] sends a row to the last stage at once. All rows pay it.
 
-    `cost` is dollars and `ms` milliseconds of one request that reaches it.
+    `cost` is dollars and `ms` milliseconds of one request.
     """
 
-    name: str
-    confidence: Floats
-    right: Flags
+    skips: NDArray[np.bool_]
     cost: float
     ms: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage on n rows: `confidence` [n] 0–1 and calibrated, `score` [n] 0–1; of a right label 1.
+
+    Rows are in one order. `cost` is dollars and `ms` milliseconds of one request that reaches it. Only the
+    first has a `gate`.
+    """
+
+    name: str
+    confidence: Floats
+    score: Floats
+    cost: float
+    ms: float
+    gate: Gate | None = None
+
+
 def stages_of(
-    records: Sequence[Sequence[Record]], names: Sequence[str], costs: Sequence[float], ms: Sequence[float]
+    records: Sequence[Sequence[Record]],
+    names: Sequence[str],
+    costs: Sequence[float],
+    ms: Sequence[float],
+    *,
+    score: str = SCORE,
+    confidences: Sequence[Floats] = (),
 ) -> tuple[Stage, ...]:
     """Stages from the records of each, cheap to dear. Raises DataError where they are not of the same rows.
 
-    The confidence is the calibrated probability of the label that was said; where there are none, which only
-    the last stage may be, it is 1.
+    `score` names what a record says of how good its answer is. `confidences` are those of each stage but the
+    last; by default the calibrated probability of the label that was said. That of the last stage is 1 where
+    it has none.
     """
     if len(records) < 2:
         raise DataError("A cascade of one stage hands nothing over.", fix="Name two stages or more.")
     _check_same(records, names)
     for name, done in zip(names[:-1], records[:-1], strict=True):
-        if any(record.probabilities is None for record in done):
+        if not confidences and any(record.probabilities is None for record in done):
             raise DataError(
                 f"'{name}' gives no probabilities, so nothing tells when it should hand over.",
                 fix="Put it last, or leave it out.",
@@ -56,13 +76,22 @@ def stages_of(
     return tuple(
         Stage(
             name=name,
-            confidence=np.array([confidence(record) for record in done]),
-            right=np.array([record.scores.get(SCORE, 0.0) >= 1.0 for record in done]),
+            confidence=confidences[i] if i < len(confidences) else confidence_of(done),
+            score=scores_of(done, score),
             cost=cost,
             ms=took,
         )
-        for name, done, cost, took in zip(names, records, costs, ms, strict=True)
+        for i, (name, done, cost, took) in enumerate(zip(names, records, costs, ms, strict=True))
     )
+
+
+def scores_of(records: Sequence[Record], score: str) -> Floats:
+    """How good each answer is, [n], 0–1."""
+    return np.array([record.scores.get(score, 0.0) for record in records])
+
+
+def confidence_of(records: Sequence[Record]) -> Floats:
+    return np.array([confidence(record) for record in records])
 
 
 def confidence(record: Record) -> float:

@@ -94,9 +94,9 @@ class Allowance:
 
     def headers(self) -> list[Header]:
         """The limits of a minute as OpenAI's API tells them, as this server last saw them."""
-        now = time.monotonic()
         if self._minute is not None:
             self._note(self._minute.left(self._here))
+        now = time.monotonic()
         return [header for seen in (self._requests, self._tokens) if seen for header in seen.told(now)]
 
     def settle(self, holding: Holding, tokens: int, micros: int) -> None:
@@ -167,10 +167,11 @@ class Allowance:
         )
 
     def _note(self, left: Granted) -> None:
+        now = time.monotonic()
         if left.requests is not None and self._requests is not None:
-            self._requests.see(left.requests)
+            self._requests.see(left.requests, now)
         if left.tokens is not None and self._tokens is not None:
-            self._tokens.see(left.tokens)
+            self._tokens.see(left.tokens, now)
 
 
 @dataclass(slots=True, eq=False)
@@ -211,8 +212,8 @@ class _Seen:
     def of(cls, what: bytes, size: int | None) -> _Seen | None:
         return cls(what, size) if size else None
 
-    def see(self, level: float) -> None:
-        self._bucket.level, self._bucket.at = level, time.monotonic()
+    def see(self, level: float, now: float) -> None:
+        self._bucket.level, self._bucket.at = level, now
 
     def take(self, amount: float) -> None:
         self._bucket.take(amount, time.monotonic())

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from smallworks.seams import Embedder
 from smallworks.server import batch, failures, openai, simple, witness
@@ -56,6 +58,16 @@ ROUTES = (
     Route("/metrics", simple.metrics),
     Route("/openapi.json", simple.openapi),
 )
+
+
+class Application(Starlette):
+    """Starlette without its outermost layer, for failures that nobody expected: the edge answers those."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        for layer in reversed(self.user_middleware):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        return app
 
 
 def create_app(
@@ -116,7 +128,9 @@ def create_app(
 
     edge = Middleware(Edge, door=door, meters=meters, rules=rules, witnesses=seen_by)
     around = [edge, Middleware(Shortcut, routes=ROUTES)]
-    app = Starlette(routes=ROUTES, middleware=around, exception_handlers=failures.HANDLERS, lifespan=lifespan)
+    app = Application(
+        routes=ROUTES, middleware=around, exception_handlers=failures.HANDLERS, lifespan=lifespan
+    )
     app.router.redirect_slashes = False
     app.state.room, app.state.door, app.state.meters = room, door, meters
     app.state.cache = _cache(cache, meters, embedder) if cache else None

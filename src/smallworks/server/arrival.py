@@ -7,9 +7,11 @@ ever, and one that sends headers without end would fill the memory. Knows no rou
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 SECONDS = 30.0
 """From a connection's first moment, or a request's first byte, to the last byte of its body."""
@@ -19,6 +21,10 @@ HEAD_BYTES = 64 * 1024
 """Bytes of a request line and its headers."""
 LATE = b"408 Request Timeout"
 TOO_LARGE = b"431 Request Header Fields Too Large"
+AT_ONCE = "smallworks.at_once"
+"""The extension of ASGI by which a whole answer to a POST goes out in one write, not as two messages."""
+
+Header = tuple[bytes, bytes]
 
 
 class Arrival(HttpToolsProtocol):
@@ -59,6 +65,7 @@ class Arrival(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {AT_ONCE: self._at_once}  # type: ignore[dict-item]
         self._in_head = self._in_request = True
 
     def on_headers_complete(self) -> None:
@@ -69,6 +76,28 @@ class Arrival(HttpToolsProtocol):
         self._in_request = False
         self._unset()
         super().on_message_complete()
+
+    def _at_once(self, scope: Scope, status: int, headers: Iterable[Header], body: bytes) -> bool:
+        """Answer, `content-length` among the headers. False, and nothing sent, where that is uvicorn's to do:
+
+        another request follows on the connection already, or none may, or the client does not read, or a
+        header holds the end of a line.
+        """
+        cycle = self.cycle
+        if cycle.scope is not scope or cycle.response_started or cycle.disconnected:
+            return False
+        if self.flow.write_paused or not cycle.keep_alive:
+            return False
+        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        head = b"".join(lines)
+        if not head.count(b"\n") == head.count(b"\r") == len(lines):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def _set(self) -> None:
         self._alarm = self.loop.call_later(SECONDS, self._refuse, LATE)

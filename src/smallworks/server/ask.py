@@ -82,8 +82,8 @@ class Ask:
         return replace(last.answer, text=whole(last.answer.text, schema))
 
     def pieces(self, cancel: Event, index: int = 0) -> Iterator[Piece]:
-        """The answer as it is made; a label comes as one piece with its probabilities."""
-        if self.predictor.choices is not None:
+        """The answer as it is made; a label comes as one piece, and so does what a cascade writes."""
+        if self.predictor.whole and not self.messages:
             label = self.answer(cancel)
             yield Piece(index=index, text=label.text, answer=label)
             return
@@ -407,6 +407,12 @@ def _schema(body: ChatRequest, predictor: Predictor) -> Mapping[str, Any] | None
         return None
     if predictor.choices is not None:
         raise _unsupported("response_format", "A label is no JSON; leave it out.")
+    if predictor.whole:
+        raise BadField(
+            f"The bundle '{predictor.manifest.task}' is a cascade, calibrated on answers of its own form.",
+            fix="Leave 'response_format' out, or serve one of its stages.",
+            param="response_format",
+        )
     if predictor.manifest.retrieval:
         raise BadField(
             f"The bundle '{predictor.manifest.task}' answers from documents, and refuses, in plain text.",

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from smallworks.errors import UserError
 from smallworks.files import unwritable
+from smallworks.postgresql import Address
 from smallworks.server import schema
 from smallworks.server.limits.ledger import Gone
-from smallworks.server.postgresql import Address
 
 if TYPE_CHECKING:
     import psycopg

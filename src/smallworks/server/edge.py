@@ -8,14 +8,13 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from smallworks.errors import SmallworksError
 from smallworks.server import failures
-from smallworks.server.door import Door, header
+from smallworks.server.door import Door
 from smallworks.server.meters import Meters
 from smallworks.server.rules import Rules
 from smallworks.server.shapes import MAX_BODY
@@ -40,8 +39,8 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        visit = scope["visit"] = Visit(id=_request_id(scope), deadline=self.rules.deadline)
-        size = 0
+        sent = dict(reversed(scope["headers"]))
+        visit = scope["visit"] = Visit(id=_request_id(sent), deadline=self.rules.deadline, sent=sent)
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -49,16 +48,8 @@ class Edge:
                 message["headers"] = [*message["headers"], *visit.headers()]
             await send(message)
 
-        async def listen() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > MAX_BODY:
-                raise HTTPException(413)
-            return message
-
         try:
-            await self._serve(scope, visit, listen, tell)
+            await self._serve(scope, visit, receive, tell)
         except Exception as error:  # the last resort: answered in shape, logged without its message
             if visit.status:
                 failures.log_unexpected(error)
@@ -70,24 +61,24 @@ class Edge:
             for witness in self.witnesses:
                 witness(scope, visit)
 
-    async def _serve(self, scope: Scope, visit: Visit, listen: Receive, tell: Send) -> None:
+    async def _serve(self, scope: Scope, visit: Visit, receive: Receive, tell: Send) -> None:
         try:
             await self.door.enter(scope, visit)
         except SmallworksError as error:
-            await failures.answer(scope, error)(scope, listen, tell)
+            await failures.answer(scope, error)(scope, receive, tell)
             return
-        if _content_length(scope) > MAX_BODY:
-            await failures.too_large(scope)(scope, listen, tell)
+        if _content_length(visit.sent) > MAX_BODY:
+            await failures.too_large(scope)(scope, receive, tell)
         else:
-            await self.app(scope, listen, tell)
+            await self.app(scope, receive, tell)
 
 
-def _request_id(scope: Scope) -> bytes:
+def _request_id(sent: Mapping[bytes, bytes]) -> bytes:
     """The client's own id where it sent a plain one, so that its log and ours meet."""
-    sent = header(scope, b"x-request-id")
-    return sent if REQUEST_ID.fullmatch(sent) else b"%032x" % IDS.getrandbits(128)
+    own = sent.get(b"x-request-id")
+    return own if own and REQUEST_ID.fullmatch(own) else b"%032x" % IDS.getrandbits(128)
 
 
-def _content_length(scope: Scope) -> int:
-    sent = header(scope, b"content-length")
-    return int(sent) if sent.isdigit() else 0
+def _content_length(sent: Mapping[bytes, bytes]) -> int:
+    length = sent.get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0

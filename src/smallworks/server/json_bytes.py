@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from typing import Any
 
 import orjson
 
-LONG = re.compile(rb"\d{19}")
-"""Whole numbers beyond 64 bits, which orjson would make fractions of."""
+DIGITS = bytes.maketrans(b"123456789", b"000000000")
+LONG = b"0" * 19
+"""Whole numbers beyond 64 bits, every digit as 0: orjson would make fractions of them."""
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 # Made once: json.dumps makes an encoder for every call with options.
 WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -19,10 +19,12 @@ ASCII = json.JSONEncoder(separators=(",", ":")).encode
 
 def read(body: bytes) -> Any:
     """What UTF-8 says. Raises ValueError or RecursionError."""
-    if LONG.search(body) is None:
-        with suppress(orjson.JSONDecodeError):
-            return orjson.loads(body)
-    return json.loads(body.decode())
+    if LONG in body.translate(DIGITS):  # a regular expression takes ten times as long to find one
+        return json.loads(body.decode())
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return json.loads(body.decode())
 
 
 def write(value: Any) -> bytes:
@@ -32,12 +34,10 @@ def write(value: Any) -> bytes:
     in it, is written by the standard library, which writes NaN as NaN and takes no times.
     Raises TypeError or RecursionError for what is no JSON.
     """
-    with suppress(orjson.JSONEncodeError):
-        return orjson.dumps(value)
     try:
-        return WRITTEN(value).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair has no bytes of its own
-        return ASCII(value).encode()
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return _written(value)
 
 
 def write_ascii(value: Any) -> bytes:
@@ -46,3 +46,10 @@ def write_ascii(value: Any) -> bytes:
     if written.isascii():
         return written
     return NOT_ASCII.sub(lambda found: ASCII(found[0])[1:-1], written.decode()).encode()
+
+
+def _written(value: Any) -> bytes:
+    try:
+        return WRITTEN(value).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair has no bytes of its own
+        return ASCII(value).encode()

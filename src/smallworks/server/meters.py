@@ -40,7 +40,7 @@ class Meters:
         self.tokens_in = self._counter("tokens_in", "Tokens of prompts.")
         self.tokens_out = self._counter("tokens_out", "Tokens of answers.")
         self.labels = self._counter("labels", "Labels given.", "label")
-        self.stages = self._counter("stages", "Labels that a cascade gave, by the stage.", "stage")
+        self.stages = self._counter("stages", "Answers that a cascade gave, by the stage.", "stage")
         self.reloads = self._counter("reloads", "Releases that moved on, or were refused.", "result")
         self.loads = self._counter("loads", "Bundles brought into memory when they were asked for.", "result")
         self.evictions = self._counter("evictions", "Bundles that made room for others.")

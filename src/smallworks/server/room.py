@@ -89,7 +89,7 @@ class Served(Described):
         asks = form.ask(body, self.predictor)
         wording = form.wording(body, name)
         assert isinstance(asks, Asks) and isinstance(wording, StreamWording), "only forms that stream do"
-        if self.predictor.choices is not None:  # a label has no pieces, and may share a pass
+        if self.predictor.whole:  # a label has no pieces, and may share a pass; nor has what a cascade writes
             return await Worded.begin(Whole(await self.run(request, asks)), wording)
         ticket = await self.admit(request.scope["visit"], asks)
         return await Worded.begin(Pieces(request, self, asks, ticket), wording)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,10 @@ class Visit:
     id: bytes
     deadline: float
     """Seconds from the arrival, the waiting counted."""
+    sent: Mapping[bytes, bytes] = field(default_factory=dict)
+    """The request's headers, of several by one name the first."""
+    body: bytes = b""
+    """The JSON as it came, in UTF-8, with every text of the request; empty where it came otherwise."""
     arrived: float = field(default_factory=time.perf_counter)
     allowance: Allowance | None = None
     """What the key may do; None where no keys are asked for."""

@@ -1,17 +1,19 @@
 """Find personal data in text, and mask it with consistent pseudonyms: <EMAIL_1>, <PHONE_2>.
 
-By patterns and check digits alone. Knows nothing of rows, files, names of people or languages. What is found
-depends on LEFT characters before it and on those behind it that UNDECIDED tells, never on the rest.
+By patterns and check digits alone; names are told by a model, where one is given. Knows nothing of rows,
+files or languages. What patterns find depends on LEFT characters before it and on those behind it that
+UNDECIDED tells, never on the rest.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from smallworks.text.spans import claim
 
@@ -25,6 +27,22 @@ class Span:
     kind: PersonalKind
     start: int
     end: int
+
+
+NameKind = Literal["PERSON", "LOC", "ORG"]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that a model tells: `text[start:end]`."""
+
+    kind: NameKind
+    start: int
+    end: int
+
+
+Namer = Callable[[str], Iterable[Name]]
+"""The names in a text, in order; engines/names.py is one."""
 
 
 def find(text: str) -> tuple[Span, ...]:
@@ -70,15 +88,37 @@ def _needed() -> tuple[Any, Mapping[PersonalKind, Any]]:
     return union, {kind: re2.compile(pattern, options) for kind, pattern in _NEEDED.items()}
 
 
+def find_with_names(text: str, namer: Namer | None) -> list[Span | Name]:
+    """What `find` gives, and the names around it: of one that reaches into it, the rest."""
+    found: list[Span | Name] = [*find(text)]
+    patterns = tuple(found)
+    for name in namer(text) if namer else ():
+        start = name.start
+        for span in patterns:
+            if name.start < span.end and span.start < name.end:
+                _claim_name(found, text, Name(name.kind, start, span.start))
+                start = span.end
+        _claim_name(found, text, Name(name.kind, start, name.end))
+    return found
+
+
+def _claim_name(found: list[Span | Name], text: str, name: Name) -> None:
+    """Without the spaces and marks at its ends; nothing where no letter is left."""
+    inside = [at for at in range(name.start, name.end) if text[at].isalnum()]
+    if inside:
+        claim(found, Name(name.kind, inside[0], inside[-1] + 1))
+
+
 class Masker:
     """Puts pseudonyms in the place of personal data: one value has one pseudonym for the masker's life."""
 
-    def __init__(self) -> None:
-        self.values: dict[PersonalKind, dict[str, int]] = {kind: {} for kind in FINDERS}
+    def __init__(self, namer: Namer | None = None) -> None:
+        self._namer = namer
+        self.values: dict[PersonalKind | NameKind, dict[str, int]] = defaultdict(dict)
 
     def mask(self, text: str) -> str:
         parts, done = [], 0
-        for span in find(text):
+        for span in find_with_names(text, self._namer):
             values = self.values[span.kind]
             value = plain(span.kind, text[span.start : span.end])
             number = values.setdefault(value, len(values) + 1)
@@ -87,8 +127,10 @@ class Masker:
         return "".join([*parts, text[done:]]) if parts else text
 
 
-def plain(kind: PersonalKind, value: str) -> str:
+def plain(kind: PersonalKind | NameKind, value: str) -> str:
     """The value without the ways of writing it."""
+    if kind in get_args(NameKind):
+        return " ".join(value.casefold().split())
     if kind in ("EMAIL", "IP"):
         return value.casefold()
     return re.sub(r"[^0-9a-z]", "", value.casefold())

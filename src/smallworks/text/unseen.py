@@ -65,7 +65,9 @@ class Stripper:
 
 def is_suspect(text: str) -> bool:
     """Whether it may hold characters that nobody sees."""
-    return (_SUSPECT_ASCII if text.isascii() else _SUSPECT).search(text) is not None
+    if text.isascii():
+        return not text.isprintable() and _SUSPECT_ASCII.search(text) is not None
+    return _SUSPECT.search(text) is not None
 
 
 def count(text: str) -> int:

@@ -61,6 +61,9 @@ class TuneOptions:
 
     `codes` are the token ids that stand for a closed set of labels. With them validations are compared by
     the loss of the labels at its best temperature (`history.LABEL_LOSS`), else by that of all tokens.
+
+    `processes` share every batch evenly, on a GPU each where there are GPUs: the same steps, whose sums are
+    taken in another order.
     """
 
     end_id: int
@@ -86,6 +89,7 @@ class TuneOptions:
     precision: Precision | None = None
     gradient_checkpointing: bool | None = None
     codes: tuple[int, ...] = ()
+    processes: int = 1
 
     def steps_per_epoch(self, rows: int) -> int:
         return math.ceil(math.ceil(rows / self.batch_size) / self.accumulation)
@@ -114,6 +118,10 @@ class TuneOptions:
             return self.patience
         return max(FEWEST_PATIENCE, math.ceil(self.steps(rows) / self.interval(rows) / 2))
 
+    def name(self) -> str:
+        """Six digits that tell these options from others."""
+        return files.hash_value(self.fixing())[:6]
+
     @property
     def part(self) -> Literal["adapter", "model"]:
         """What the tuning makes, and the name of its folder: DoRA is more than an adapter's plain formula."""
@@ -123,6 +131,8 @@ class TuneOptions:
         """The options that fix the weights: gradient checkpointing changes none of their bytes."""
         options = asdict(self)
         del options["gradient_checkpointing"]
+        if self.processes == 1:
+            del options["processes"]
         return options
 
 
@@ -137,13 +147,17 @@ WEIGHTS = {"adapter": "adapter_model.safetensors", "model": "model.safetensors"}
 
 @dataclass(frozen=True, kw_only=True)
 class TuneRequest:
-    """`out` receives adapter/ or model/, result.json and, while it runs, checkpoints/."""
+    """`out` receives adapter/ or model/, result.json and, while it runs, checkpoints/.
+
+    `tensorboard` is a folder for the losses as they come; it fixes nothing of the weights.
+    """
 
     base: Path
     out: Path
     train: tuple[TrainingRow, ...]
     options: TuneOptions
     validation: tuple[TrainingRow, ...] = ()
+    tensorboard: Path | None = None
 
     def key(self) -> str:
         """Hash of everything that fixes the weights: the base's bytes, the rows, the options."""

@@ -14,19 +14,26 @@ WINDOW = 8
 
 
 class Order:
-    """Row indices, batch after batch. `set_epoch` chooses the epoch, also for a loader that resumes."""
+    """Row indices, batch after batch. `set_epoch` chooses the epoch, also for a loader that resumes.
 
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
+    With `blank`, a row that teaches nothing, the last batch is filled up by it: several processes share every
+    batch evenly.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], *, batch_size: int, seed: int, blank: int | None = None
+    ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
+        self._blanks = [] if blank is None else [blank] * (-len(lengths) % batch_size)
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._lengths) + len(self._blanks)
 
     def __iter__(self) -> Iterator[int]:
         random = Random(f"{self._seed}:{self._epoch}")
@@ -43,3 +50,4 @@ class Order:
         random.shuffle(full)
         for batch in full + short:
             yield from batch
+        yield from self._blanks

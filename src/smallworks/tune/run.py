@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import psutil
 from smallworks import child, files, settings
 from smallworks.errors import UserError
 from smallworks.seams import Progress, silent
+from smallworks.tune import checkpoints
 from smallworks.tune import options as values
 from smallworks.tune.estimate import checkpointed, estimate, refuse_if_too_large
 from smallworks.tune.options import Rehearsal, TuneRequest, TuneResult
@@ -38,6 +40,7 @@ def fit(
     key = request.key()
     if (done := finished(request, key)) is not None:
         return done
+    check_board(request.tensorboard)
     checked = preflight(request)
     request = _fitting(checked.request)
     expected = estimate(request)
@@ -105,27 +108,42 @@ def _split(progress: Progress, validated: Validated | None) -> Progress:
 def _fitting(request: TuneRequest) -> TuneRequest:
     """The request as it fits into what is free. Raises ModelError where it does not.
 
-    Raises UserError in one of several processes that were started together: each would tune the same.
+    Raises UserError in one of several processes that were started together, each of which would tune the
+    same, and for a batch that its processes cannot share evenly.
     """
     if (count := settings.ranks()) > 1:
         raise UserError(
             f"WORLD_SIZE is {count}: a distributed launcher started {count} processes, and each would tune "
             "the same candidate.",
-            fix="Start smallworks without accelerate launch or torchrun: one tuning runs on one GPU.",
+            fix=f"Start smallworks without accelerate launch or torchrun, and give --processes {count}.",
         )
-    free = psutil.virtual_memory().available
+    batch, processes = request.options.batch_size, request.options.processes
+    if processes < 1 or batch % processes:
+        even = ", ".join(str(number) for number in range(1, batch + 1) if batch % number == 0)
+        raise UserError(
+            f"Batches of {batch} rows cannot be shared by {processes} processes.",
+            fix=f"Give --processes as one of: {even}.",
+        )
+    free = psutil.virtual_memory().available // processes
     request = checkpointed(request, free=free)
     refuse_if_too_large(request, free=free)
     return request
 
 
 def _train(request: TuneRequest, rate: float, progress: Progress, *, rehearsal: bool = False) -> Any:
-    return child.run(
-        "smallworks.tune.worker",
-        in_child(request, rate, rehearsal=rehearsal),
-        progress=progress,
-        log=request.out / "log.txt",
-    )
+    asked, log = in_child(request, rate, rehearsal=rehearsal), request.out / "log.txt"
+    if (count := request.options.processes) > 1:
+        return child.run_ranks("smallworks.tune.worker", asked, count, progress=progress, log=log)
+    return child.run("smallworks.tune.worker", asked, progress=progress, log=log)
+
+
+def check_board(folder: Path | None) -> None:
+    """Raises UserError where TensorBoard is asked for and is not installed."""
+    if folder and importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            f"'{folder}' is to hold losses for TensorBoard, which is not installed.",
+            fix="Run: pip install tensorboard",
+        )
 
 
 def in_child(request: TuneRequest, rate: float, *, rehearsal: bool = False) -> dict[str, Any]:
@@ -136,6 +154,7 @@ def in_child(request: TuneRequest, rate: float, *, rehearsal: bool = False) -> d
         "options": asdict(request.options),
         "learning_rate": rate,
         "rehearsal": rehearsal,
+        "tensorboard": str(request.tensorboard.resolve()) if request.tensorboard else None,
     }
 
 
@@ -150,9 +169,10 @@ def _prepare(request: TuneRequest, key: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / "key.txt"
     if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != key:
-        for part in ("checkpoints", "adapter", "model", "tensorboard", "result.json", "log.txt"):
+        for part in ("checkpoints", "adapter", "model", "result.json", "log.txt"):
             _remove(request, part)
     files.write_text(stamp, key + "\n")
+    checkpoints.last(out / "checkpoints")  # halves are deleted here, by one process
     write_rows(request)
 
 

@@ -57,23 +57,28 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         ids, labels, places = joined(self.model.config, inputs["input_ids"], inputs["labels"], lengths)
         targets = labels[:, 1:]
         supervised = targets != IGNORED
+        bare = self.accelerator.unwrap_model(model)
 
         def only_supervised(_: Any, hidden: tuple[Any, ...]) -> tuple[Any, ...]:
             return (hidden[0][:, :-1][supervised].unsqueeze(0), *hidden[1:])
 
-        hook = model.get_output_embeddings().register_forward_pre_hook(only_supervised)
+        hook = bare.get_output_embeddings().register_forward_pre_hook(only_supervised)
         try:
             outputs = model(input_ids=ids, use_cache=False, **places)
         finally:
             hook.remove()
         logits, wanted = outputs.logits[0].float(), targets[supervised]
         if SHARES in inputs:
-            total = soft.loss(logits, wanted, first(supervised), inputs[SHARES], self.codes)
+            taught = (inputs["labels"] != IGNORED).any(1)
+            total = soft.loss(logits, wanted, first(supervised), inputs[SHARES][taught], self.codes)
         else:
             total = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
         if self.codes and not model.training:
             self._keep(outputs.logits[0], targets, supervised)
-        loss = total / (num_items_in_batch if num_items_in_batch is not None else supervised.sum())
+        if num_items_in_batch is None:
+            loss = total / supervised.sum()
+        else:  # counted over all processes, whose gradients are then averaged
+            loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
     def _keep(self, logits: Any, targets: Any, supervised: Any) -> None:
@@ -85,11 +90,21 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
     def evaluation_loop(self, *given: Any, **named: Any) -> Any:
         """A validation, with the loss of its labels at its best temperature beside the plain one."""
         self.said = []
+        if self.accelerator.num_processes > 1:
+            self.gather_function = _alone
         output = super().evaluation_loop(*given, **named)
         if self.said:
             logp, ids = (torch.cat(each).numpy() for each in zip(*self.said, strict=True))
             output.metrics[history.LABEL_LOSS] = label_loss(logp, ids, self.codes)
         return output
+
+    def get_eval_dataloader(self, *given: Any) -> Any:
+        """Of several processes each reads all validation rows: the figures are those of a single one."""
+        if self.accelerator.num_processes == 1:
+            return super().get_eval_dataloader(*given)
+        return torch.utils.data.DataLoader(
+            self.eval_dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -101,6 +116,10 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, *_: Any) -> Order:
         return self.order
+
+
+def _alone(losses: Any) -> Any:
+    return losses
 
 
 def first(supervised: Any) -> Any:

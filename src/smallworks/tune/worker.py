@@ -7,7 +7,6 @@ The seed, the thread count and the rows fix every bit of what is tuned, also acr
 from __future__ import annotations
 
 import gc
-import importlib.util
 import signal
 import sys
 import time
@@ -26,7 +25,7 @@ from trl import SFTConfig
 from smallworks import child, files
 from smallworks.prompt.tokenizer import TextTokenizer
 from smallworks.seams import Progress
-from smallworks.tune import checkpoints, forgetting, history, weights
+from smallworks.tune import checkpoints, forgetting, history, ranks, weights
 from smallworks.tune.options import TuneOptions
 from smallworks.tune.order import Order
 from smallworks.tune.prefix import IGNORED
@@ -40,11 +39,13 @@ STEP = "tune"
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Train from the last whole checkpoint, or from the start; returns what the parent cannot know.
 
-    A `rehearsal` trains, keeps nothing, and returns its speed alone.
+    A `rehearsal` trains, keeps nothing, and returns its speed alone. Of several processes the first one saves
+    and answers.
     """
     options = TuneOptions(**request["options"])
     out, base = Path(request["out"]), Path(request["base"])
-    torch.set_num_threads(options.threads)
+    ranks.begin(options.processes)
+    torch.set_num_threads(max(1, options.threads // options.processes))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # for debugging; a quarter of the time
     started = checkpoints.last(out / "checkpoints")
@@ -55,8 +56,11 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         return {**_rehearse(trainer, watch), "precision": weights.precision_for(base, options)}
     if not (started and _finished(started, patience)):
         trainer.train(resume_from_checkpoint=str(started) if started else None)
+    ranks.leave()
     if watch.interrupted:
         sys.exit(f"Interrupted at step {trainer.state.global_step}: a checkpoint is saved.")
+    if not ranks.first():
+        return {}
     log, best = _log(out / "checkpoints")
     weights.save(checkpoints.at(out / "checkpoints", best), out / options.part, base, options)
     told = {
@@ -79,6 +83,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def _rehearse(trainer: Trainer, watch: Watch) -> dict[str, Any]:
     trainer.train()
+    ranks.leave()
     if watch.interrupted:
         sys.exit("Interrupted.")
     return watch.measured()
@@ -91,7 +96,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._progress = progress
         self._patience = patience
         self._folder = folder
-        self._tokens = 0
+        self._tokens = 0.0
+        self._latest = 0
         self._seconds = 0.0
         self._began = 0.0
         self._validation = ""
@@ -103,7 +109,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.interrupted = True
 
     def count(self, tokens: int) -> None:
-        self._tokens += tokens
+        self._latest += tokens
 
     def measured(self) -> dict[str, float]:
         return {"tokens_per_second": self._tokens / self._seconds if self._seconds else 0.0}
@@ -112,16 +118,19 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._began = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        tokens, told = ranks.total((self._latest, self.interrupted), args.device)
+        self._tokens, self._latest = self._tokens + tokens, 0
         self._seconds += time.perf_counter() - self._began
-        if self.interrupted:
+        if told:  # by any process, to all of them alike; what comes later is heard at the next step
+            self.interrupted = True
             control.should_save = control.should_training_stop = True
         elif state.global_step >= state.max_steps and args.eval_strategy != "no":
             control.should_evaluate = True
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         if "loss" not in logs:
             return
-        rate = self.measured()["tokens_per_second"]
+        rate = logs["tokens_per_second"] = self.measured()["tokens_per_second"]
         note = f"loss {logs['loss']:.3f}{self._validation}, {rate:,.0f} tokens/s"
         self._progress(STEP, state.global_step, state.max_steps, note)
 
@@ -133,41 +142,46 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        checkpoints.mark(self._folder, state.global_step)
+        ranks.wait()
+        if ranks.first():
+            checkpoints.mark(self._folder, state.global_step)
 
 
 def _trainer(request: Mapping[str, Any], options: TuneOptions, watch: Watch) -> Trainer:
     base, out = Path(request["base"]), Path(request["out"])
-    train, validation = _rows(out / "train.jsonl"), _rows(out / "validation.jsonl")
+    together = options.processes > 1
+    train, validation = _rows(out / "train.jsonl", blank=together), _rows(out / "validation.jsonl")
+    rows = len(train) - together
     trainer = Trainer(
         model=weights.load(base, options),
-        args=_arguments(request, options, rows=len(train), validated=len(validation) > 0),
+        args=_arguments(request, options, rows=rows, validated=len(validation) > 0),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         processing_class=_tokenizer(base, options.pad_id),
         data_collator=Collator(pad_token_id=options.pad_id),
         peft_config=None if options.method == "full" else _low_rank(options),
-        callbacks=[watch, *([] if request["rehearsal"] else _boards(out))],
+        callbacks=[watch, *_boards(request)],
     )
     # TRL rounds the adapter of a quantised base to bfloat16, where small steps are lost.
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    lengths = [len(ids) for ids in train["input_ids"]]
+    lengths = [len(ids) for ids in train["input_ids"]][:rows]
     trainer.count = watch.count
     trainer.codes = tuple(options.codes)
-    trainer.order = Order(lengths, batch_size=options.batch_size, seed=options.seed)
+    blank = rows if together else None
+    trainer.order = Order(lengths, batch_size=options.batch_size, seed=options.seed, blank=blank)
     return trainer
 
 
-def _boards(out: Path) -> list[TrainerCallback]:
-    """TensorBoard's, where it is installed: `tensorboard --logdir` shows what lies in `out`."""
-    if importlib.util.find_spec("tensorboard") is None:
+def _boards(request: Mapping[str, Any]) -> list[TrainerCallback]:
+    """TensorBoard's, where it was asked for."""
+    if request["rehearsal"] or not request["tensorboard"] or not ranks.first():
         return []
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations import TensorBoardCallback
 
-    return [TensorBoardCallback(SummaryWriter(log_dir=str(out / "tensorboard")))]
+    return [TensorBoardCallback(SummaryWriter(log_dir=request["tensorboard"]))]
 
 
 def _low_rank(options: TuneOptions) -> LoraConfig:
@@ -186,7 +200,7 @@ def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, v
     total, every = options.steps(rows), options.interval(rows)
     arguments = SFTConfig(
         output_dir=str(Path(request["out"]) / "checkpoints"),
-        per_device_train_batch_size=options.batch_size,
+        per_device_train_batch_size=options.batch_size // options.processes,
         per_device_eval_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulation,
         gradient_checkpointing=bool(options.gradient_checkpointing),
@@ -209,6 +223,7 @@ def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, v
         data_seed=options.seed,
         bf16=weights.precision_for(Path(request["base"]), options) == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
         report_to="none",
         push_to_hub=False,
         disable_tqdm=True,
@@ -223,7 +238,8 @@ def _arguments(request: Mapping[str, Any], options: TuneOptions, *, rows: int, v
     return arguments
 
 
-def _rows(file: Path) -> Dataset:
+def _rows(file: Path, *, blank: bool = False) -> Dataset:
+    """The rows as columns; with `blank`, the first one once more at the end, with nothing to learn in it."""
     columns: dict[str, list[Any]] = {"input_ids": [], "labels": []}
     shares: list[list[float]] = []
     for row in files.read_jsonl(file):
@@ -231,6 +247,10 @@ def _rows(file: Path) -> Dataset:
         pairs = zip(row["ids"], row["supervised"], strict=True)
         columns["labels"].append([id if supervised else IGNORED for id, supervised in pairs])
         shares.append(row.get("shares", []))
+    if blank:
+        columns["input_ids"].append(columns["input_ids"][0])
+        columns["labels"].append([IGNORED] * len(columns["labels"][0]))
+        shares.append([])
     return Dataset.from_dict({**columns, SHARES: shares} if any(shares) else columns)
 
 

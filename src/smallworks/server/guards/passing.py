@@ -88,6 +88,9 @@ class Passing:
 
     async def enter(self, form: Form, host: Host, said: Said) -> None:
         guards = self._guarding.guards
+        if self._visit.body and guards.clears(self._visit.body):
+            texts.refuse_tokens(said)
+            return
         slots = texts.asked(said, form, guards.policy.untrusted)
         asked = [Text(text=slot.text, place=slot.name, untrusted=slot.untrusted) for slot in slots]
         asked += [Text(text=names, place=field, fixed=True) for field, names in texts.names(said)]

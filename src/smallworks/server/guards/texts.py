@@ -70,9 +70,7 @@ class Slot:
 
 def asked(said: Said, form: Form, untrusted: frozenset[str]) -> list[Slot]:
     """The texts of a request. Raises BadField for tokens in their place, and for text that is none."""
-    for key in ("prompt", "input"):
-        if key in said:
-            _refuse_tokens(said[key], key)
+    refuse_tokens(said)
     free = form.path in FREE
     fields: list[Step] = [
         (said, key, (key,), key in untrusted, key in FREE_KEYS or (free and key == "input"))
@@ -215,8 +213,14 @@ def _keys(value: Any) -> Iterator[str]:
             waiting += value
 
 
-def _refuse_tokens(value: Any, key: str) -> None:
-    """Text that came as numbers cannot be looked at, so it cannot pass."""
+def refuse_tokens(said: Said) -> None:
+    """Text that came as numbers cannot be looked at, so it cannot pass. Raises BadField."""
+    for key in ("prompt", "input"):
+        if key in said:
+            _refuse_numbers(said[key], key)
+
+
+def _refuse_numbers(value: Any, key: str) -> None:
     first = value[0] if isinstance(value, list) and value else None
     first = first[0] if isinstance(first, list) and first else first
     if isinstance(first, int) or (

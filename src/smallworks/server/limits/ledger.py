@@ -145,6 +145,12 @@ class Bucket:
     level: float
     at: float
 
+    def sized(self, size: int) -> Bucket:
+        """Itself, holding no more than `size` from now on."""
+        if size != self.size or self.level > size:
+            self.size, self.level = size, min(self.level, size)
+        return self
+
     def refill(self, now: float) -> float:
         """The level at `now`. A clock that went back refills nothing."""
         if now != self.at:
@@ -179,7 +185,7 @@ class Book:
 
     def granted(self, limits: Limits) -> Granted:
         """What is left."""
-        requests, tokens = self._sized(limits)
+        requests, tokens = self._of_requests(limits), self._of_tokens(limits)
         return Granted(
             requests.refill(self.now) if requests is not None else None,
             tokens.refill(self.now) if tokens is not None else None,
@@ -187,16 +193,16 @@ class Book:
 
     def knock(self, limits: Limits) -> Refused | None:
         """None where it is granted, and counted."""
-        requests, _ = self._sized(limits)
+        requests = self._of_requests(limits)
         if requests is not None:
             if seconds := requests.wait(1, self.now):
                 return Refused("requests", seconds)
-            requests.take(1, self.now)
+            requests.level -= 1
         return None
 
     def hold(self, limits: Limits, most_tokens: int, most_micros: int) -> Refused | None:
         """None where all of it is granted, and held."""
-        _, bucket = self._sized(limits)
+        bucket = self._of_tokens(limits)
         if limits.at_once is not None and self.running >= limits.at_once:
             return Refused("at_once", 1.0)
         if bucket is not None and (seconds := bucket.wait(most_tokens, self.now)):
@@ -207,31 +213,27 @@ class Book:
         if (most := limits.monthly_micros) is not None and micros + most_micros > most:
             return Refused("monthly_micros", until_next_month(self.now), max(0, most - micros))
         if bucket is not None:
-            bucket.take(most_tokens, self.now)
+            bucket.level -= most_tokens
         self.running += 1
         return None
 
     def give_back(self, limits: Limits, tokens: int) -> None:
         """What was not used; less than nothing where more was used than held."""
-        _, bucket = self._sized(limits)
+        bucket = self._of_tokens(limits)
         if bucket is not None and tokens:
             bucket.take(-tokens, self.now)
 
-    def _sized(self, limits: Limits) -> tuple[Bucket | None, Bucket | None]:
-        requests = tokens = None
-        if limits.requests is not None:
-            requests = self.requests = _sized(self.requests, limits.requests, self.now)
-        if limits.tokens is not None:
-            tokens = self.tokens = _sized(self.tokens, limits.tokens, self.now)
-        return requests, tokens
+    def _of_requests(self, limits: Limits) -> Bucket | None:
+        if limits.requests is None:
+            return None
+        self.requests = self.requests or Bucket(limits.requests, limits.requests, self.now)
+        return self.requests.sized(limits.requests)
 
-
-def _sized(bucket: Bucket | None, size: int, now: float) -> Bucket:
-    if bucket is None:
-        return Bucket(size, size, now)
-    if bucket.size != size or bucket.level > size:
-        bucket.size, bucket.level = size, min(bucket.level, size)
-    return bucket
+    def _of_tokens(self, limits: Limits) -> Bucket | None:
+        if limits.tokens is None:
+            return None
+        self.tokens = self.tokens or Bucket(limits.tokens, limits.tokens, self.now)
+        return self.tokens.sized(limits.tokens)
 
 
 def month_of(now: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from smallworks.errors import UpstreamError
-from smallworks.server.postgresql import Address
+from smallworks.postgresql import Address
 from smallworks.server.traces.trace import COLUMNS, TABLE, Trace
 
 if TYPE_CHECKING:

@@ -112,8 +112,7 @@ class Attempt:
 
     async def whole(self, request: bytes, seconds: float) -> Said:
         """The whole answer as a JSON object. Raises Failed, also when it has not begun in `seconds`."""
-        connection = await self._sent(request, seconds, stream=False)
-        body = await connection.whole()
+        connection, body = await self._sent(request, seconds, stream=False)
         check_status(connection.status, connection.headers, body)
         said = parsed(body)
         self.backend.meters.seconds.observe(time.monotonic() - self.began)
@@ -121,7 +120,7 @@ class Attempt:
 
     async def stream(self, request: bytes) -> Connection:
         """The connection over which events will come. Raises Failed."""
-        connection = await self._sent(request, self.backend.silence, stream=True)
+        connection, _ = await self._sent(request, self.backend.silence, stream=True)
         if connection.status >= 400:
             connection.bound(MAX_REFUSAL)
             check_status(connection.status, connection.headers, await connection.whole())
@@ -157,22 +156,20 @@ class Attempt:
         elif self._probe:
             backend.breaker.abandoned()
 
-    async def _sent(self, request: bytes, seconds: float, *, stream: bool) -> Connection:
-        """The connection once its status, or all of it, is there; it is awaited for `seconds`.
+    async def _sent(self, request: bytes, seconds: float, *, stream: bool) -> tuple[Connection, bytes]:
+        """The connection once its status, or all of it, is there, and then the body; awaited for `seconds`.
 
         Sent once more where a connection at rest had been closed meanwhile.
         """
         backend = self.backend
-        connection = await backend.pool.take()
+        connection = backend.pool.rested() or await backend.pool.fresh()
         while True:
             self.connection, rested = connection, connection.answers > 0
             connection.ask(request, limit=backend.max_answer, patience=seconds)
             try:
                 await connection.head()
                 connection.patience = backend.silence
-                if not stream:
-                    await connection.whole()
-                return connection
+                return connection, b"" if stream else await connection.whole()
             except Failed as failed:
                 if not (rested and failed.cause == "broken" and connection.silent):
                     raise

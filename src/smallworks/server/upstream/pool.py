@@ -52,13 +52,16 @@ class Pool:
 
     async def take(self) -> Connection:
         """A connection at rest, or a new one. Raises Failed."""
-        now = time.monotonic()
+        return self.rested() or await self.fresh()
+
+    def rested(self) -> Connection | None:
+        """A connection at rest that is trusted, where there is one."""
         while self._resting:
             connection, since = self._resting.pop()
-            if connection.reusable and now - since < REST_SECONDS:
+            if connection.reusable and time.monotonic() - since < REST_SECONDS:
                 return connection
             connection.close()
-        return await self.fresh()
+        return None
 
     async def fresh(self) -> Connection:
         """Raises Failed."""

@@ -171,7 +171,7 @@ class Relay:
     async def _tried(self, call: Call, once: Callable[[Call, Attempt], Awaitable[Result]]) -> Result:
         """What the first server gives that answers. Raises what the last one failed with."""
         while True:
-            backend = await self._next(call)
+            backend = self._ready(call) or await self._next(call)
             attempt = Attempt(backend, call.tokens)
             call.attempts += 1
             call.tried.append(backend)
@@ -194,14 +194,19 @@ class Relay:
                 attempt.end(abandoned=True)
                 raise
 
+    def _ready(self, call: Call) -> Backend | None:
+        """The best server that was not tried and may be asked now."""
+        now = time.monotonic()
+        ready = [one for one in self.backends if one not in call.tried and not one.wait(now)]
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        ready = [one for one in ready if one.healthy] or ready
+        return balance.ranked(ready, call.beginning, call.tokens)[0]
+
     async def _next(self, call: Call) -> Backend:
-        """The server to ask now: the best that was not tried, else the first that may be asked again."""
+        """The server to ask where none is ready: the first that may be asked, again or at all."""
         while True:
             now = time.monotonic()
-            ready = [one for one in self.backends if one not in call.tried and not one.wait(now)]
-            ready = [one for one in ready if one.healthy] or ready
-            if ready:
-                return balance.ranked(ready, call.beginning, call.tokens)[0]
             back_off = PAUSE * 2 ** (call.attempts - 1) if call.attempts else 0.0
             waits = {one: max(one.wait(now), back_off * (one in call.tried)) for one in self.backends}
             best = min(self.backends, key=waits.__getitem__)
@@ -212,6 +217,8 @@ class Relay:
             await asyncio.sleep(seconds)
             if not best.wait(time.monotonic()):
                 return best
+            if ready := self._ready(call):
+                return ready
 
     def _hopeless(self, call: Call, seconds: float) -> Exception:
         if call.failed is None:

@@ -58,12 +58,14 @@ class Connection(asyncio.Protocol):
 
     async def head(self) -> int:
         """The status, once the headers are there. Raises Failed."""
-        await self._until(self._has_head)
+        if not self.status:
+            await self._until(self._has_head)
         return self.status
 
     async def whole(self) -> bytes:
         """The whole body. Raises Failed."""
-        await self._until(self._is_complete)
+        if not self.complete:
+            await self._until(self._is_complete)
         return b"".join(self._parts)
 
     async def take(self) -> bytes:

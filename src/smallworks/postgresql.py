@@ -25,6 +25,7 @@ class Address:
             raise UserError(
                 "The address of PostgreSQL cannot be read.", fix="Write postgresql://USER@HOST/DATABASE."
             ) from None
+        self.parts = parts
         self.where = f"postgresql://{parts.get('host', 'localhost')}/{parts.get('dbname', '')}"
         self.psycopg, self._url = psycopg, url
 
