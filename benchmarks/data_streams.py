@@ -22,7 +22,7 @@ from benchmarks.command import watched
 UNIT = "bytes of peak memory for each byte of the file"
 GOAL = "≤ 0.5"
 MOST = 0.5
-MEGABYTES = (80, 240)
+MEGABYTES = (40, 120)
 WORDS, ROW_WORDS, LABELS = 20_000, 300, 20
 COMMANDS = {
     "check": ("data", "check", "rows.jsonl", "--json"),

@@ -127,8 +127,10 @@ def _smallworks(
 @contextmanager
 def redis(keys: str) -> Iterator[str]:
     """Database 9 of the Redis on this machine, without those keys before and after. Raises RuntimeError."""
-    from redis import Redis, RedisError
-
+    try:
+        from redis import Redis, RedisError
+    except ImportError as error:
+        raise RuntimeError("no client of Redis: pip install 'smallworks[redis]'") from error
     with Redis.from_url(REDIS, socket_connect_timeout=2) as client:
         try:
             client.delete("none", *client.scan_iter(keys))

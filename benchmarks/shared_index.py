@@ -37,7 +37,7 @@ WHERE ranked.text @@ asked ORDER BY {by}(ranked.text, asked) DESC LIMIT {most}
 def measure(say: Say) -> Finding:
     base = _connected()
     schema = f"benchmark_{uuid4().hex[:12]}"
-    where = f"{os.environ.get('SMALLWORKS_TEST_POSTGRES', ADDRESS)}?schema={schema}"
+    where = in_schema(os.environ.get("SMALLWORKS_TEST_POSTGRES", ADDRESS), schema)
     try:
         with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
             found = _recall(Path(scratch), where, schema, base)
@@ -70,8 +70,12 @@ def _connected() -> Any:
         return psycopg.connect(address, autocommit=True, connect_timeout=2)
     except (ImportError, OSError) as error:
         raise Skipped("no psycopg: pip install psycopg") from error
-    except psycopg.OperationalError as error:
-        raise Skipped(f"no PostgreSQL at {address}") from error
+    except psycopg.Error as error:  # the address may hold a password
+        raise Skipped("no PostgreSQL at SMALLWORKS_TEST_POSTGRES, or at 127.0.0.1:5432") from error
+
+
+def in_schema(address: str, schema: str) -> str:
+    return f"{address}{'&' if '?' in address else '?'}schema={schema}"
 
 
 def _recall(folder: Path, where: str, schema: str, base: Any) -> dict[str, float]:

@@ -26,6 +26,16 @@ def test_nothing_needs_to_be_set() -> None:
     assert here.threads == settings.physical_cores() >= 1
 
 
+@pytest.mark.parametrize(("world", "which"), [(None, 0), ("1", 0), ("4", 1)])
+def test_a_rank_is_one_among_several(world: str | None, which: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    if world:
+        monkeypatch.setenv("WORLD_SIZE", world)
+    else:
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert settings.rank() == which
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = settings.load()
     for name in NAMES:

@@ -79,15 +79,14 @@ def run_ranks(
     progress: Progress = silent,
     log: Path | None = None,
 ) -> Any:
-    """Run it in `count` children that find each other, as torchrun would start them; the first one's result.
+    """Run it in `count` children, each told its place as torchrun would; the first one's result.
 
-    Raises what `run` raises, of whichever child failed first; the others then end too.
+    Where they meet the request says. Raises what `run` raises, of whichever child failed first, also after
+    the first one has answered; the others then end too.
     """
     command = [sys.executable, "-P", "-m", "smallworks.child", module]
-    shared = {**_environment(), **_meeting(), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    processes = [
-        _start(command, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)
-    ]
+    shared = {**_environment(), **_loopback(), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    processes: list[subprocess.Popen[str]] = []
     failures: list[BaseException] = []
 
     def attend(process: subprocess.Popen[str]) -> None:
@@ -97,29 +96,32 @@ def run_ranks(
             failures.append(error)
             _end(processes, patience=0)
 
-    threads = [threading.Thread(target=attend, args=(other,), daemon=True) for other in processes[1:]]
-    for thread in threads:
-        thread.start()
     try:
+        for rank in range(count):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            processes.append(_start(command, {**shared, **place}))
+        threads = [threading.Thread(target=attend, args=(other,), daemon=True) for other in processes[1:]]
+        for thread in threads:
+            thread.start()
         result = _attend(processes[0], module, request, progress, log)
+        for thread in threads:
+            thread.join()
     except BaseException as error:
         alone = isinstance(error, errors.SmallworksError) and not isinstance(error, errors.UserError)
+        told = failures[0] if alone and failures else error  # before the others are ended, which fails them
         _end(processes, patience=0 if alone else SAVING)
-        raise failures[0] if alone and failures else error from None
-    for thread in threads:
-        thread.join()
+        raise told from None
+    if failures:
+        raise failures[0]
     return result
 
 
-def _meeting() -> dict[str, str]:
-    """Where the children of one run meet: a port that is free just now, on this machine alone."""
+def _loopback() -> dict[str, str]:
+    """Gloo and NCCL listen on this machine's own interface alone, where its name is known."""
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    loopback = {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
-    return {**loopback, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    name = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
+    return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": f"={name}"} if name else {}
 
 
 def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:

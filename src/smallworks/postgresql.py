@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from smallworks.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
     import psycopg
+
+PLAIN = re.compile(
+    r"\w+://([^@:/?]*(:[^@/]*)?@)?[^@/?]*"  # user, password, hosts and ports
+    r"(/[^@?]*(\?.*)?|\?[^@]*)?",  # database, settings
+    re.DOTALL,
+)
+"""An address in which libpq takes no part of a password for a host, a user or a database."""
 
 
 class Address:
@@ -21,10 +29,13 @@ class Address:
             raise MissingExtra("psycopg", extra="postgres", wanted_for="PostgreSQL") from error
         try:
             parts = psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            raise UserError(
-                "The address of PostgreSQL cannot be read.", fix="Write postgresql://USER@HOST/DATABASE."
-            ) from None
+        except (psycopg.ProgrammingError, ValueError):
+            raise unreadable() from None
+        ports = str(parts.get("port") or "").replace(",", "")
+        if url.startswith(("postgresql://", "postgres://")) and not PLAIN.fullmatch(url):
+            raise unreadable()
+        if ports and not ports.isdecimal():
+            raise unreadable()
         self.parts = parts
         self.where = f"postgresql://{parts.get('host', 'localhost')}/{parts.get('dbname', '')}"
         self.psycopg, self._url = psycopg, url
@@ -45,3 +56,11 @@ class Address:
             connection.close()
             raise
         return connection
+
+
+def unreadable() -> UserError:
+    """Shows nothing of the address: any of it may be a password."""
+    return UserError(
+        "The address of PostgreSQL cannot be read.",
+        fix="Write postgresql://USER:PASSWORD@HOST/DATABASE; in a password write @ as %40, / as %2F.",
+    )

@@ -89,7 +89,9 @@ def ranks() -> int:
 
 
 def rank() -> int:
-    """Which of these processes this one is, from 0 on."""
+    """Which of these processes this one is, from 0 on; 0 for one alone, whatever RANK says."""
+    if ranks() == 1:
+        return 0
     number = os.environ.get("RANK", "0")
     return int(number) if number.isdecimal() else 0
 

@@ -178,10 +178,7 @@ class PromptSpec:
     """Everything the renderer needs besides the inputs; a bundle carries it whole.
 
     `style` 'raw' passes the input text through (linear, encoders); 'chat' renders messages.
-    `listed` says whether the label set stands in the prompt. `form_first` says whether the form of the answer
-    ("Answer with JSON.") stands before the text, where it is part of what every prompt of a task begins with
-    and is computed once, or behind it, as in bundles from before this was a choice. `shots` are (input text,
-    answer) pairs.
+    `listed` says whether the label set stands in the prompt. `shots` are (input text, answer) pairs.
     """
 
     style: Literal["raw", "chat"]
@@ -189,7 +186,6 @@ class PromptSpec:
     instruction: str = ""
     choices: Choices | None = None
     listed: bool = True
-    form_first: bool = True
     schema: Mapping[str, Any] | None = None
     shots: tuple[tuple[str, str], ...] = ()
 

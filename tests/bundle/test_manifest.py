@@ -40,7 +40,6 @@ SPECS = st.builds(
     instruction=TEXT,
     choices=st.none() | st.builds(Choices, labels=TEXTS, codes=TEXTS, ids=IDS),
     listed=st.booleans(),
-    form_first=st.booleans(),
     schema=SCHEMA,
     shots=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
 )
@@ -168,15 +167,6 @@ def test_a_bundle_from_before_groups_and_curves_keeps_its_id(plain: Manifest) ->
     named = replace(plain, columns=Columns(group="customer"))
     assert from_json(json.loads(json.dumps(to_json(named))), where="x") == named
     assert identify(named) != identify(plain) == identify(from_json(raw, where="x"))
-
-
-def test_a_prompt_that_says_nothing_of_its_form_has_it_behind_the_text() -> None:
-    spec = PromptSpec(style="chat", kind="extract", form_first=False)
-    older = Manifest(task="t", kind="extract", candidate="c", engine="llamacpp", prompt=spec)
-    raw = json.loads(json.dumps(to_json(older)))
-    assert "form_first" not in raw["prompt"] and not from_json(raw, where="x").prompt.form_first
-    newer = replace(older, prompt=replace(spec, form_first=True))
-    assert to_json(newer)["prompt"]["form_first"] and identify(newer) != identify(older)
 
 
 def test_a_scope_comes_back_and_one_of_no_known_score_is_refused() -> None:

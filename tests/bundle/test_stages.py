@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smallworks.bundle.manifest import Manifest, Stage, from_json, to_json
+from smallworks.bundle.manifest import Gate, Manifest, Stage, from_json, to_json
 from smallworks.errors import BundleError
 from smallworks.types import Choices, PromptSpec
 
@@ -45,6 +45,10 @@ def test_a_bundle_without_stages_says_nothing_of_them() -> None:
         ({"thresholds": {"stages/2": 0.8}}, "one for each stage but the last"),
         ({"thresholds": {"stages/1": 1.8}}, "between 0 and 1"),
         ({"thresholds": {"stages/1": "0.8"}}, "between 0 and 1"),
+        (
+            {"gate": Gate(path="gate", at=0.5), "files": {**GOOD["files"], "gate/difficulty.json": "0"}},
+            "its gate is covered by no checksum",
+        ),
         ({"stages": (GOOD["stages"][0], Stage(name="x", path="stages/2", id="2" * 64))}, "one name"),
     ],
 )

@@ -28,6 +28,28 @@ def test_what_makes_no_question_exits_with_2(
     assert [value for value in values if value not in err] == []
 
 
+@pytest.mark.parametrize(
+    ("action", "stray", "meant"),
+    [
+        ("agree", ["--gate"], "calibrate"),
+        ("agree", ["--promise", "1 point"], "calibrate"),
+        ("agree", ["--confidence", "0.95"], "calibrate"),
+        ("agree", ["--costs", "1,2,3"], "calibrate"),
+        ("agree", ["--latency-ms", "5"], "calibrate"),
+        ("agree", ["--monthly-cap", "5"], "calibrate"),
+        ("agree", ["--monthly-requests", "5"], "calibrate"),
+        ("agree", ["--data", "rows.csv"], "calibrate"),
+        ("calibrate", ["--agreement", "0.5"], "agree"),
+    ],
+)
+def test_an_option_of_the_other_action_is_refused(
+    action: str, stray: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["route", action, "nowhere-a", "nowhere-b", "nowhere-c", *stray]) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert f"{stray[0]} has no meaning for 'route {action}'" in err and f"route {meant}" in err
+
+
 def test_one_bundle_is_no_cascade(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["route", "calibrate", "nowhere", "--data", "rows.csv"]) == 2
     assert "two bundles or more" in capsys.readouterr().err

@@ -206,6 +206,29 @@ def test_a_request_changes_how_every_stage_draws_and_nothing_else() -> None:
     assert short.text == "0." and short.finish == "length" and cheap.asked.max_tokens == 2
 
 
+def test_no_stage_writes_more_than_the_request_or_the_cascade_allows() -> None:
+    long = writer(Writing())
+    long = replace(long, manifest=replace(long.manifest, sampling=Sampling(max_tokens=1024)))
+    made = assemble(
+        [long, writer(Fake())],
+        ["first", "second"],
+        [0.1],
+        sureness=[Sureness(signal="weakest")],
+        sampling=Sampling(max_tokens=4),
+    )
+    for asked, size in ((None, 4), (Sampling(max_tokens=4), 4), (Sampling(max_tokens=6), 6)):
+        answer = made.write("0.9000000", asked)
+        assert (answer.stage, answer.tokens_out, long.model.asked.max_tokens) == ("first", size, size)
+
+
+def test_a_stage_keeps_a_limit_of_its_own_that_is_smaller() -> None:
+    short = writer(Writing())
+    short = replace(short, manifest=replace(short.manifest, sampling=Sampling(max_tokens=2)))
+    names, how = ["first", "second"], [Sureness(signal="weakest")]
+    made = assemble([short, writer(Fake())], names, [0.1], sureness=how, sampling=Sampling(max_tokens=4))
+    assert made.write("0.9000000", Sampling(max_tokens=4)).text == "0."
+
+
 def test_a_written_answer_comes_in_one_piece() -> None:
     one = writing(Writing(), Fake(), sureness=[Sureness(signal="weakest")], thresholds=[0.8])
     assert one.whole and [chunk.text for chunk in one.stream("0.9")] == ["0.9"]

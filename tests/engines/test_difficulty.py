@@ -37,3 +37,9 @@ def test_a_row_is_judged_by_the_others() -> None:
     alone = difficulty.Neighbours([EASY[0], *HARD], [True] + [False] * 40)
     assert rows.features(EASY[0])[-1] == 1.0 and alone.features(EASY[0])[-1] == 0.0
     assert rows.features("")[0] == 0.0
+
+
+def test_a_row_without_others_is_near_to_none() -> None:
+    rows = difficulty.Neighbours([EASY[0]], [True])
+    nearest, mean, good = rows.features(EASY[0])[-3:]
+    assert nearest == mean == difficulty.NEAREST and good == 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from smallworks import files
+from smallworks.engines import fields
 from smallworks.engines.fields import Fields, FieldsHead, load, save
 from smallworks.engines.linear import LinearHead
 from smallworks.engines.tagger import Tagger
@@ -95,3 +96,28 @@ def test_a_head_whose_files_do_not_fit_is_refused(tmp_path: Path) -> None:
         files.write_json(tmp_path / "fields.json", {**told, **wrong})
         with pytest.raises(ModelError, match="No readable linear model"):
             load(tmp_path)
+
+
+def test_whole_numbers_stay_exact_and_commas_part_thousands_alone() -> None:
+    marks = tagger(**{"9007199254740993": "B-id", "2": "B-n"})
+    model = head(tagger=marks, spans={"id": "integer", "n": "integer"})
+    assert said(model, "id 9007199254740993 of 2") == {"id": 9007199254740993, "n": 2}
+    assert fields._value("1,234,567", "integer") == 1234567
+    assert fields._value("1,5", "number") is None and fields._value("2.5", "integer") is None
+
+
+def test_what_was_nearly_said_tells_on_the_end() -> None:
+    nearly = LinearHead(("", '"bug"'), (), (), np.array([0.2, 0.0]))
+    _, rest = head(chosen={"kind": nearly}).answer("x")
+    assert rest == pytest.approx(1 / (1 + np.exp(-0.2)))
+    unsure = head(chosen={"kind": nearly}, usual={"city": "Rome"}).answer("x")
+    assert unsure[0] == {"city": ("Rome", unsure[1])}
+
+
+@pytest.mark.parametrize("rule", [{"$ref": "http://127.0.0.1:9/x.json"}, {"type": 7}])
+def test_a_rule_that_is_none_or_lies_elsewhere_is_refused_on_loading(
+    tmp_path: Path, rule: Any
+) -> None:
+    save(head(tagger=tagger(a="B-a"), spans={"a": "string"}, rules={"a": rule}), tmp_path)
+    with pytest.raises(ModelError, match="no JSON schema"):
+        load(tmp_path)

@@ -10,7 +10,16 @@ import pytest
 
 from smallworks.engines.predictor import Predictor
 from smallworks.engines.schema import Grammars, fits
-from smallworks.engines.verbatim import LEAST, LONGEST_TEXT, held, mark, marked, spans
+from smallworks.engines.verbatim import (
+    LEAST,
+    LONGEST_TEXT,
+    LONGEST_VALUE,
+    held,
+    mark,
+    marked,
+    spans,
+    unmarked,
+)
 from smallworks.prompt import TextTokenizer
 from smallworks.starter import MODEL
 from smallworks.types import Sampling
@@ -110,3 +119,29 @@ def test_fields_that_always_stood_in_their_text_are_marked() -> None:
     marks = mark(schema, [*rows, ("Oslo", {"town": "Oslo", "rare": "Oslo", "n": 1})])["properties"]
     assert {name for name, one in marks.items() if one.get("x-verbatim")} == {"town"}
     assert mark(schema, rows[:3]) == schema and marks["told"]["x-verbatim"] is False
+
+
+def test_a_field_with_rules_or_with_values_longer_than_spans_is_not_marked() -> None:
+    long = " ".join(["word"] * (LONGEST_VALUE + 1))
+    plain = {"type": "string"}
+    schema = {"properties": {"code": {**plain, "pattern": "^[A-Z]+$"}, "long": plain, "town": plain}}
+    rows = [(f"{long} in ROM", {"code": "ROM", "long": long, "town": "ROM"})] * LEAST
+    assert [name for name, one in mark(schema, rows)["properties"].items() if marked(one)] == ["town"]
+
+
+def test_rules_of_a_marked_field_choose_among_the_spans() -> None:
+    code = {"type": "string", "x-verbatim": True, "pattern": "^[A-Z]{3}$"}
+    schema = {"type": "object", "properties": {"code": code}, "additionalProperties": False}
+    assert held(schema, "go to ROM")["properties"]["code"] == {"enum": ["ROM"]}
+    assert held(schema, "go to it")["properties"]["code"] == {"type": "string", "pattern": "^[A-Z]{3}$"}
+
+
+def test_a_field_may_be_called_as_the_mark_is() -> None:
+    schema = {"type": "object", "properties": {"x-verbatim": {"type": "string"}}}
+    assert not marked(schema) and unmarked(schema) == schema
+    assert held(schema, "a")["properties"] == schema["properties"]
+
+
+def test_without_its_marks_a_schema_is_as_it_was() -> None:
+    plain = {"type": "object", "properties": {"town": {"type": "string"}}}
+    assert unmarked(mark(plain, [("Rome", {"town": "Rome"})] * LEAST)) == plain

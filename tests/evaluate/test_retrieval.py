@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smallworks.evaluate.retrieval import found, measured, ndcg_at, recall_at, reciprocal_rank
+from smallworks.evaluate.retrieval import found, gain, measured, ndcg_at, recall_at, reciprocal_rank
 from smallworks.evaluate.run import record
 from smallworks.types import Answer, Example, ExampleId, Source
 
@@ -66,3 +66,10 @@ def test_an_answer_from_documents_rests_on_its_sources_and_not_on_the_question()
     scores = [record(asked, one, kind="answer", documents=True).scores for one in (said, grounded)]
     assert "supported" not in scores[0] and "recall@k" not in scores[0]
     assert (scores[1]["supported"], scores[1]["recall@k"]) == (1.0, 1.0)
+
+
+def test_few_questions_show_no_gain() -> None:
+    for few in (1, 2, 19):
+        told = gain([0.0] * few, [0.5] * few)
+        assert (told.value, told.low, told.high, told.n) == (0.5, -1.0, 1.0, few)
+    assert gain([0.0] * 20, [0.5] * 20).low > 0

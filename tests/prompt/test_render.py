@@ -29,41 +29,33 @@ def said(spec: PromptSpec, text: str = "It broke.") -> list[tuple[str, str]]:
 
 
 def test_classify_lists_the_labels_with_their_codes() -> None:
-    expected = f"Sort it.\n\nLabels:\nA: bug\nB: feature\n\n{ASK}\n\nText: It broke."
+    expected = f"Sort it.\n\nLabels:\nA: bug\nB: feature\n\nText: It broke.\n\n{ASK}"
     assert said(classify()) == [("user", expected)]
 
 
 def test_classify_without_the_list_names_no_labels() -> None:
-    assert said(classify(listed=False)) == [("user", f"Sort it.\n\n{ASK}\n\nText: It broke.")]
+    assert said(classify(listed=False)) == [("user", f"Sort it.\n\nText: It broke.\n\n{ASK}")]
 
 
 def test_shots_are_earlier_turns_and_only_the_first_carries_the_list() -> None:
     assert said(classify(shots=(("No dark mode.", "feature"), ("Crash.", "bug")))) == [
-        ("user", f"Sort it.\n\nLabels:\nA: bug\nB: feature\n\n{ASK}\n\nText: No dark mode."),
+        ("user", f"Sort it.\n\nLabels:\nA: bug\nB: feature\n\nText: No dark mode.\n\n{ASK}"),
         ("assistant", "B"),
-        ("user", "Text: Crash."),
+        ("user", f"Text: Crash.\n\n{ASK}"),
         ("assistant", "A"),
-        ("user", "Text: It broke."),
+        ("user", f"Text: It broke.\n\n{ASK}"),
     ]
-
-
-def test_the_form_behind_the_text_is_as_older_bundles_have_it() -> None:
-    assert said(classify(listed=False, form_first=False)) == [
-        ("user", f"Sort it.\n\nText: It broke.\n\n{ASK}")
-    ]
-    spec = PromptSpec(style="chat", kind="extract", instruction="Fill it.", form_first=False)
-    assert said(spec) == [("user", "Fill it.\n\nText: It broke.\n\nAnswer with JSON.")]
 
 
 def test_without_codes_the_label_itself_is_asked_for() -> None:
     spec = classify(choices=Choices(labels=("bug", "feature")))
-    expected = "Sort it.\n\nLabels:\n- bug\n- feature\n\nAnswer with one label.\n\nText: It broke."
+    expected = "Sort it.\n\nLabels:\n- bug\n- feature\n\nText: It broke.\n\nAnswer with one label."
     assert said(spec) == [("user", expected)] and answer_text(spec, "bug") == "bug"
 
 
 def test_extract_asks_for_json() -> None:
     spec = PromptSpec(style="chat", kind="extract", instruction="Fill it.")
-    assert said(spec) == [("user", "Fill it.\n\nAnswer with JSON.\n\nText: It broke.")]
+    assert said(spec) == [("user", "Fill it.\n\nText: It broke.\n\nAnswer with JSON.")]
     assert answer_text(spec, '{"b": 1,\n "a": "é"}') == '{"a":"é","b":1}'
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -101,7 +100,6 @@ def test_a_prompt_over_the_limit_is_refused(renderer: Renderer) -> None:
 
 @given(st.text(max_size=200), st.integers(0, 60))
 def test_fit_keeps_the_beginning_and_the_question(renderer: Renderer, text: str, room: int) -> None:
-    renderer = renderer.with_spec(dataclasses.replace(renderer.spec, form_first=False))
     limit = len(renderer.prompt("").ids) + room
     kept = renderer.fit(text, limit)
     assert text.startswith(kept)

@@ -64,7 +64,7 @@ def postgres() -> str:
     try:
         psycopg.connect(POSTGRES, connect_timeout=2).close()
     except psycopg.OperationalError:
-        pytest.skip(f"no PostgreSQL at {POSTGRES}")
+        pytest.skip("no PostgreSQL at 127.0.0.1:5432 or SMALLWORKS_TEST_POSTGRES")
     return POSTGRES
 
 
@@ -84,7 +84,7 @@ def shared(postgres: str) -> Iterator[str]:
     import psycopg
 
     schema = f"test_{uuid4().hex[:12]}"
-    yield f"{postgres}?schema={schema}"
+    yield f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}"
     with psycopg.connect(postgres, autocommit=True) as base:
         base.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
 

@@ -76,6 +76,24 @@ def test_conditions_all_hold(index: rag.Index, where: dict[str, str], documents:
     assert {hit.passage.document for hit in hits} == documents
 
 
+@pytest.mark.parametrize(
+    "where", [{"path": "[ab]*"}, {'te"am': "x"}, {"team": "nul\0"}, {"te\0am": "x"}], ids=repr
+)
+def test_conditions_that_stores_read_apart_are_refused(index: rag.Index, where: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="condition"):
+        index.search("lighthouse", where=where)
+
+
+def test_a_bracket_in_a_value_is_a_sign(index: rag.Index) -> None:
+    assert index.search("lighthouse", where={"path": "[note].txt"}) == []
+
+
+@pytest.mark.parametrize("k", [0, 1001, 10**19])
+def test_k_is_bounded(index: rag.Index, k: int) -> None:
+    with pytest.raises(UserError, match=f"-k {k} .* 1 to 1,000"):
+        index.search("lighthouse", k)
+
+
 def test_a_document_can_be_hidden(index: rag.Index) -> None:
     assert index.search("lighthouse", without="note.txt") == []
 

@@ -13,7 +13,7 @@ from smallworks import rag
 from smallworks.errors import DataError, SmallworksError, UpstreamError, UserError
 from smallworks.rag import shared_store
 from smallworks.rag.document import Passage
-from smallworks.rag.shared_store import SharedStore
+from smallworks.rag.shared_store import SharedStore, told
 
 
 def test_both_stores_give_the_same_scores(tmp_path: Path, shared: str) -> None:
@@ -112,3 +112,44 @@ def test_tables_of_another_program_are_left_alone(shared: str, postgres: str) ->
         base.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.documents (id text)".encode())
     with pytest.raises(SmallworksError, match="tables of another program"):
         SharedStore(shared, create=True)
+
+
+def test_an_address_keeps_what_libpq_reads_of_it(shared: str, postgres: str) -> None:
+    schema = shared.partition("schema=")[2]
+    beside = "&" if "?" in postgres else "?"
+    for url in (
+        f"{postgres}{beside}options=-c%20geqo%3Doff&schema={schema}",
+        f"{postgres}{beside}schema={schema}&options=-c%20geqo%3Doff",
+    ):
+        with SharedStore(url, create=True) as store:
+            assert store.base.execute("SHOW geqo").fetchone() == ("off",)
+    assert told("postgresql:///db?schema=a&host=/var/run") == "postgresql:///db?host=/var/run&schema=a"
+
+
+@pytest.mark.parametrize("url", ["postgresql://[::1/geheim", "postgresql://u:p?schema=geheim@h/d"])
+def test_an_address_that_cannot_be_read_is_not_shown(url: str) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        told(url)
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_value_that_postgresql_does_not_keep_is_the_askers(shared: str) -> None:
+    with SharedStore(shared, create=True) as store:
+        with pytest.raises(UserError, match="cannot take"):
+            store.by_words({"a": "a"}, 5, {"team": "nul \0"}, "")
+        with pytest.raises(UserError, match="cannot take"), store.reading():
+            store.by_words({"a": "a"}, 10**19, {}, "")
+
+
+def test_all_passages_come_piece_by_piece(shared: str) -> None:
+    with SharedStore(shared, create=True) as store:
+        parts = [Passage(text=f"word {place}", place=place) for place in range(1, 251)]
+        with store.writing():
+            store.put("a", "h", "t", 0, parts)
+        first, other = store.all_passages(), store.all_passages()
+        assert (next(first).place, next(other).place) == (1, 1)
+        held = "SELECT count(*) FROM pg_cursors"
+        assert store.base.execute(held).fetchone() == (2,)
+        assert [p.place for p in first] == [p.place for p in other] == list(range(2, 251))
+        assert store.base.execute(held).fetchone() == (0,)

@@ -153,6 +153,16 @@ def test_only_the_stages_that_take_part_are_copied_in(stages: tuple[Bundle, Bund
     assert plan_of(three, mix(0.0, None)) is None
 
 
+def test_one_that_answers_from_0_on_still_hands_over_what_it_keeps_back(
+    stages: tuple[Bundle, Bundle],
+) -> None:
+    kept = replace(mix(0.0), shares=(0.9985, 0.0015))
+    assert plan_of(stages, kept) == Plan(stages=stages, thresholds=(0.0,))
+    three = (*stages, stages[0])
+    between = replace(mix(0.0, 0.7), shares=(0.9985, 0.0015, 0.0))
+    assert plan_of(three, between) == Plan(stages=three, thresholds=(0.0, 0.7))
+
+
 def test_the_same_bundle_twice_is_no_cascade(stages: tuple[Bundle, Bundle]) -> None:
     with pytest.raises(BundleError, match="named twice"):
         check_stages((stages[0], stages[0]))

@@ -189,8 +189,9 @@ def test_a_reranker_is_kept_where_the_questions_show_its_gain(
     for number, place in enumerate(PLACES):
         (folder / f"{place}.txt").write_text(f"The {place}x{number} opens at {number}.")
     rows: list[dict[str, object]] = [
-        {"question": f"What opens? {place}x{number}q", "document": f"{place}.txt"}
+        {"question": f"{asks} opens? {place}x{number}q", "document": f"{place}.txt"}
         for number, place in enumerate(PLACES)
+        for asks in ("What", "Who")
     ]
     asked = written(tmp_path / "q.jsonl", rows)
     (tmp_path / "model").mkdir()
@@ -204,6 +205,18 @@ def test_a_reranker_is_kept_where_the_questions_show_its_gain(
         assert (index.reranker is not None) == kept
     again = index_folder(folder, path)
     assert bool(again.reranker) == kept and again.gain is None
+
+
+def test_questions_that_can_show_no_gain_keep_no_reranker(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = written(tmp_path / "q.jsonl", [{"question": "Who won the cup?", "answer": REFUSAL}])
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(documents, "open_reranker", lambda ref, progress: Knows(turned=False))
+    done = index_folder(folder, tmp_path / "i.sqlite", reranker=str(tmp_path / "model"), questions=asked)
+    assert done.gain is None and not done.reranker
+    with opened(tmp_path / "i.sqlite") as index:
+        assert index.reranker is None
 
 
 def test_a_reranker_from_elsewhere_is_not_fetched(folder: Path, tmp_path: Path, hub: Any) -> None:

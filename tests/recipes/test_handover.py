@@ -25,6 +25,7 @@ from smallworks.evaluate.records import read
 from smallworks.prompt import Renderer
 from smallworks.recipes import handover, mixes, ways
 from smallworks.recipes.build import Options, build, finished
+from smallworks.recipes.handover import PROMISE
 from smallworks.recipes.plan import CASCADES
 from smallworks.recipes.workshop import Workshop
 from smallworks.route import Routing, calibrate
@@ -275,3 +276,43 @@ def test_what_is_written_goes_to_the_flagship_where_its_tokens_are_unsure(
     assert not drawn.counted and "mean score" in mixes.draw(drawn) and "scores" in mixes.said(drawn)
     alone = handover.cascade_row(cast(Workshop, shop), "cascade-flagship", table[1:])
     assert alone.skipped == "needs lm-zero on the table"
+
+
+def test_what_is_asked_again_follows_from_the_wording_of_the_task(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = list[dict[str, Any]]()
+
+    def folder_of(step: str, reads: dict[str, Any]) -> Path:
+        keys.append(reads)
+        return tmp_path
+
+    monkeypatch.setattr(handover, "open_bundle", lambda path: SimpleNamespace(id="1"))
+    records.write(tmp_path / "records.jsonl", [])
+    shop = SimpleNamespace(
+        task=SimpleNamespace(
+            kind="answer", refusal="Not in the text.", data=SimpleNamespace(documents=tmp_path)
+        ),
+        steps=SimpleNamespace(run=lambda *_: None, folder_of=folder_of),
+        data_key="key",
+    )
+    written = Row(name="lm-lora", kind="", engine="", bundle=tmp_path, records=tmp_path)
+    handover._held(cast(Workshop, shop), written)
+    handover._on_test(cast(Workshop, shop), written)
+    assert [(one["refusal"], one["rests_on"]) for one in keys] == [("Not in the text.", "documents")] * 2
+
+
+def test_rows_that_fit_curves_do_not_count_in_what_groups_tell() -> None:
+    pytest.importorskip("sklearn")
+    every = range(120)
+    early, last = wrote(every, right=every[::2], sure=True), wrote(every, right=every)
+    grouped = [replace(one, group="g" if i < 40 else "") for i, one in enumerate(early.values())]
+    (way,) = ways.ways(
+        [grouped, list(last.values())],
+        ("lm", "flagship"),
+        (1.0, 9.0),
+        (1.0, 1.0),
+        score="token_f1",
+        fitted=np.arange(120) < 40,
+    )
+    assert ways.best_way([way], PROMISE)[0].design == 1.0 and len(way.groups) == 80

@@ -50,7 +50,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def asked_text(body: dict[str, Any]) -> str:
-    return body["messages"][-1]["content"].split("Text: ")[1]
+    return body["messages"][-1]["content"].split("Text: ")[1].split("\n\nAnswer with")[0]
 
 
 def test_rows_come_with_label_probabilities_and_provenance(

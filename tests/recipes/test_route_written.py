@@ -144,4 +144,4 @@ def test_two_that_agree_need_no_labelled_rows(
 def test_agreement_reads_no_rows(echo: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(echo.path)
     assert run(["route", "agree", path, path, path, "--data", "rows.csv"]) == 2
-    assert "reads no rows" in capsys.readouterr().err
+    assert "--data has no meaning for 'route agree'" in capsys.readouterr().err

@@ -44,3 +44,17 @@ def test_about_so_many_rows_as_it_says_are_enough() -> None:
     assert needed and bets.shows(np.resize(few, 2 * needed), most_lost=0.9, luck=0.05)
     assert not bets.shows(few[: needed // 4], most_lost=0.9, luck=0.05)
     assert bets.rows_for(-few, most_lost=0.9, luck=0.05, most=1000, growth=1.02) is None
+
+
+@pytest.mark.parametrize(("mean", "most"), [(1e-4, 1_000_000), (1e-9, 1_000_000)])
+def test_many_rows_are_counted_in_few_looks(mean: float, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[int]()
+
+    def counted(rows: np.ndarray, *how: float) -> float:
+        looks.append(len(rows))
+        return wealth(rows, *how)
+
+    wealth = bets._wealth
+    monkeypatch.setattr(bets, "_wealth", counted)
+    found = bets.rows_for(np.full(1, mean), most_lost=1.0, luck=0.05, most=most, growth=1.02)
+    assert (found is None) == (mean < 1e-6) and sum(looks) < 12 * (found or most)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from smallworks.bundle.manifest import Remote
+from smallworks.bundle.manifest import Remote, Sureness
 from smallworks.engines.cascade import assemble
 from smallworks.engines.fake import Fake
 from smallworks.engines.predictor import Predictor
@@ -72,6 +72,17 @@ def test_every_stage_that_reads_tokens_is_counted(
     text = "It crashes."
     alone, both = Measure(labelling(Fake(scores=SURE))), Measure(cascade)
     assert both.tokens([text], 1) >= alone.tokens([text], 1) + len(text) + MARGIN
+
+
+def test_a_cascade_that_writes_says_so_where_tools_are_asked_of_it(writing: Callable[..., Predictor]) -> None:
+    made = assemble([writing(), writing()], ["cheap", "dear"], [1.0], sureness=[Sureness(signal="none")])
+    tool = {"type": "function", "function": {"name": "now"}}
+    body = {"messages": [{"role": "user", "content": "Hm."}], "tools": [tool]}
+    with background(create_app({"two": writing(made, engine="cascade")}, default="two")) as url:
+        reply = httpx2.post(f"{url}/v1/chat/completions", json=body)
+    assert reply.status_code == 400 and reply.json()["error"]["param"] == "tools"
+    said = reply.json()["error"]["message"]
+    assert "is a cascade" in said and "calls no tools" in said and "label" not in said
 
 
 def test_a_keys_budget_pays_for_the_stage_that_asks_a_server(

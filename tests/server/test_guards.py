@@ -192,6 +192,75 @@ def test_no_text_of_a_request_is_skipped(web: httpx2.Client, path: str, body: di
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "guard_blocked")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_body_in_another_encoding_passes_no_guard_unseen(web: httpx2.Client, encoding: str) -> None:
+    for text, status in (("sk-abcd1234", 400), ("fine", 200)):
+        body = json.dumps({"model": "echo", "messages": user(text)}).encode(encoding)
+        reply = web.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+        assert reply.status_code == status
+        assert status == 200 or reply.json()["error"]["code"] == "guard_blocked"
+
+
+SCHEMA = {"properties": {"project": {"type": "string"}, "heron": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}]},
+        {"functions": [{"name": "f", "parameters": SCHEMA}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": SCHEMA}}},
+        {"text": {"format": {"type": "json_schema", "schema": SCHEMA}}},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_names_in_a_schema_are_read_as_one_text(
+    writing: Callable[..., Predictor], field: dict[str, Any]
+) -> None:
+    policy = '[[rule]]\nname = "heron"\nwords = ["project heron"]\nwhere = "in"\n'
+    with Guards(parse(policy, Path())) as guards:
+        app = create_app({"echo": writing()}, default="echo", guards=guards)
+        with background(app) as url:
+            reply = httpx2.post(f"{url}/v1/chat/completions", json={"messages": user("x"), **field})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "guard_blocked")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/batch"])
+def test_only_a_short_body_of_one_request_is_looked_at_whole(
+    writing: Callable[..., Predictor], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[int]()
+    monkeypatch.setattr(Guards, "clears", lambda self, body: bool(seen.append(len(body))))
+    with Guards(parse(POLICY, Path())) as guards:
+        app = create_app({"echo": writing()}, default="echo", guards=guards)
+        with background(app) as url:
+            for size in (10, 20_000):
+                one = {"messages": user("x " * (size // 2))}
+                httpx2.post(url + path, json={"requests": [one] * 9} if "batch" in path else one)
+    assert len(seen) == (0 if "batch" in path else 1) and max(seen, default=0) < 1000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_body_is_let_go_once_it_was_looked_at(
+    writing: Callable[..., Predictor], stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smallworks.server import exchange
+
+    held = list[bytes]()
+    way = exchange._way
+
+    async def watched(request: Any, *rest: Any) -> Any:
+        held.append(request.scope["visit"].body)
+        found = await way(request, *rest)
+        held.append(request.scope["visit"].body)
+        return found
+
+    monkeypatch.setattr(exchange, "_way", watched)
+    with background(create_app({"echo": writing()}, default="echo")) as url:
+        httpx2.post(f"{url}/v1/chat/completions", json={"messages": user("x"), "stream": stream})
+    assert held[0].startswith(b"{") and held[1] == b""
+
+
 def test_tokens_in_the_place_of_text_are_refused(web: httpx2.Client) -> None:
     for ids in ([1, 2], [[1, 2]], ["x", [1]]):
         reply = web.post("/v1/completions", json={"model": "echo", "prompt": ids})

@@ -15,6 +15,7 @@ from smallworks.server import KeyFile, background, create_app
 from smallworks.server import log as module
 from smallworks.server.log import Log
 from smallworks.server.traces import Traces
+from smallworks.server.visit import Visit
 
 SECRET = "Zq7-planted"
 """In every prompt, header, path and field that a stranger chooses."""
@@ -84,3 +85,11 @@ def test_no_place_holds_a_secret(said: dict[str, str]) -> None:
     }
     assert found == {}
     assert [place for place, text in said.items() if key in text or key.split("-", 2)[2] in text] == []
+
+
+def test_a_visit_in_a_traceback_tells_nothing_of_its_request() -> None:
+    text = SECRET.encode()
+    visit = Visit(
+        id=b"r", deadline=1, sent={b"authorization": text}, body=text, content={"inputs": (SECRET,)}
+    )
+    assert SECRET not in repr(visit)

@@ -56,7 +56,7 @@ def classifications() -> list[Conversation]:
 
 
 def label_list(found: Conversation) -> str:
-    return found.messages[0].content.split("Labels:\n")[1].split("\n\n")[0]
+    return found.messages[0].content.split("Labels:\n")[1].split("\n\nText: ")[0]
 
 
 def test_same_seed_same_conversations() -> None:
@@ -97,9 +97,9 @@ def test_user_and_assistant_take_turns() -> None:
 
 
 def test_classification_prompt_is_the_product_s_word_for_word() -> None:
-    expected = "Sort.\n\nLabels:\nA: cat\nB: dog\n\nAnswer with the code of one label.\n\nText: It barks."
+    expected = "Sort.\n\nLabels:\nA: cat\nB: dog\n\nText: It barks.\n\nAnswer with the code of one label."
     assert first_turn("Sort.", ("cat", "dog"), "It barks.") == expected
-    assert later_turn("It purrs.") == "Text: It purrs."
+    assert later_turn("It purrs.") == "Text: It purrs.\n\nAnswer with the code of one label."
 
 
 def test_codes_are_capitals_then_small_letters_then_digits() -> None:
@@ -121,7 +121,7 @@ def test_labels_are_distinct_and_between_2_and_26() -> None:
 def test_later_turns_hold_only_the_text() -> None:
     for found in classifications():
         for message in found.messages[2::2]:
-            assert message.content.startswith("Text: ") and ANSWER not in message.content
+            assert message.content.startswith("Text: ") and message.content.endswith(ANSWER)
             assert "Labels:" not in message.content
 
 
@@ -224,14 +224,14 @@ def test_turns_of_requests_answer_with_stated_parts_in_one_order() -> None:
     for seed in range(200):
         found = requests.conversation(Random(seed), TINY)
         said = [message.content for message in found.messages]
-        instruction = said[0].split("\n\n")[0]
+        instruction = said[0].split("\n\nText: ")[0]
         order: dict[str, int] = {}
         for user, reply in zip(said[::2], said[1::2], strict=True):
             answer = json.loads(reply)
-            text = user.split("Text: ")[1]
+            text = user.split("Text: ")[1].removesuffix("\n\nAnswer with JSON.")
             assert all(value in text for value in answer.values())
             if instruction in requests.UNNAMED:
-                assert list(answer) == sorted(answer, key=lambda name: text.index(answer[name]))
+                assert list(answer) == sorted(answer)
             else:
                 asked = re.split(r"[ ,;:.]+", instruction)
                 order = {name: place for place, name in enumerate(asked)}
@@ -271,7 +271,7 @@ def test_extraction_names_its_fields_in_order_and_is_compact() -> None:
     record = records.Record("Ann has 3 cats.", known)
     user, assistant = extract.conversation(Random(1), record, ["cats", "name"]).messages
     assert "cats, name" in user.content
-    assert user.content.endswith("\n\nAnswer with JSON.\n\nText: Ann has 3 cats.")
+    assert user.content.endswith("\n\nText: Ann has 3 cats.\n\nAnswer with JSON.")
     assert assistant.content == '{"cats":3,"name":"Ann"}'
 
 

@@ -93,3 +93,22 @@ def test_rows_of_which_nothing_can_be_learned_say_why() -> None:
     rows = [(f"text {i}", {"id": f"id-{i}"}) for i in range(60)]
     with pytest.raises(DataError, match="0 of 60 values stand"):
         fields.fit_fields(rows, {})
+
+
+def test_names_of_fields_may_hold_any_sign() -> None:
+    rows = [(text, {"to --> \n: ": said["city"]}) for text, said in ROWS]
+    head, _ = fields.fit_fields(rows, {})
+    assert head.answer("book 2 seats to Bern")[0]["to --> \n: "][0] == "Bern"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234567.0, "1,234,567"), (10**400, "1" + "0" * 400), (7.0, "7.00")]
+)
+def test_whole_numbers_are_found_whatever_they_are(value: float, text: str) -> None:
+    assert next(fields._places(text, words(text), value), None)
+
+
+def test_an_output_that_is_no_object_is_shown(tmp_path: Path) -> None:
+    files.write_jsonl(tmp_path / "rows.jsonl", [["x", "[1]"]])
+    with pytest.raises(DataError, match="is no JSON object"):
+        fields.main({"rows": tmp_path / "rows.jsonl", "schema": {}, "seed": 0, "out": tmp_path}, silent)

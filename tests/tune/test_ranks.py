@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from safetensors import safe_open
 
+from smallworks import child
 from smallworks.errors import UserError
 from smallworks.seams import silent
 from smallworks.tune import TuneResult, fit
@@ -73,3 +75,25 @@ def test_a_short_last_batch_is_filled_with_what_teaches_nothing() -> None:
     assert len(rows) == len(order) == 12 and rows[-2:] == [10, 10]
     assert rows[:-2] == list(Order([5] * 10, batch_size=4, seed=0))
     assert sorted(Order([5] * 8, batch_size=4, seed=0, blank=8)) == list(range(8))
+
+
+def test_processes_meet_in_a_file_and_listen_to_this_machine_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from smallworks.tune import ranks
+
+    for name, value in child._loopback().items():
+        monkeypatch.setenv(name, value)
+    before = listening()
+    ranks.begin(1, str(tmp_path / "meeting"))
+    try:
+        assert ranks.total([3.0], "cpu") == [3.0]
+        assert {ip for ip, _ in listening() - before} <= {"127.0.0.1", "::1"}
+    finally:
+        ranks.leave()
+
+
+def listening() -> set[tuple[str, int]]:
+    open_now = psutil.Process().net_connections("inet")
+    return {tuple(one.laddr) for one in open_now if one.status == psutil.CONN_LISTEN}

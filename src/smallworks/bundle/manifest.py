@@ -42,7 +42,6 @@ LATER: tuple[tuple[str, str, Any], ...] = (
     ("", "out_of_scope", None),
     ("", "retrieval", None),
     ("", "reranker", None),
-    ("prompt", "form_first", False),
     ("sampling", "logprobs", None),
     ("sampling", "logit_bias", ()),
 )
@@ -300,7 +299,8 @@ def _problem_of_stages(manifest: Manifest) -> str | None:
     if len({stage.name for stage in stages}) < len(stages):
         return "two of its stages have one name"
     gate = manifest.gate
-    if gate and (f"{gate.path}/difficulty.json" not in manifest.files or not 0 <= gate.at <= 1):
+    parts = [f"{gate.path}/difficulty.{kind}" for kind in ("json", "jsonl")] if gate else []
+    if gate and (not set(parts) <= manifest.files.keys() or not 0 <= gate.at <= 1):
         return "its gate is covered by no checksum, or has no threshold between 0 and 1"
     for path, how in manifest.sureness.items():
         if path not in manifest.thresholds or how.signal not in get_args(Signal) or not _rises(how.curve):
@@ -342,7 +342,6 @@ def _prompt(raw: Mapping[str, Any]) -> PromptSpec:
     choices = raw["choices"]
     return PromptSpec(
         **{
-            "form_first": False,
             **raw,
             "choices": Choices(**_tuples(choices, "labels", "codes", "ids")) if choices else None,
             "shots": tuple((text, answer) for text, answer in raw["shots"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -16,23 +16,33 @@ from smallworks.recipes.route import Routed, agree_bundles, calibrate_bundles
 from smallworks.route import Limits, Routing, parse
 from smallworks.route.mixes import Mix
 
+Action = Literal["calibrate", "agree"]
+PROMISE, CONFIDENCE, SAME = "1 point", 0.95, 1.0
+FOR: Mapping[Action, tuple[str, ...]] = {
+    "calibrate": (
+        "--data", "--promise", "--confidence", "--costs", "--latency-ms", "--monthly-cap",
+        "--monthly-requests", "--gate",
+    ),
+    "agree": ("--agreement",),
+}  # fmt: skip
+"""What each action alone takes; --out and --json are for both."""
 LINES = 12
 """Mixes shown, spread over the share that is handed to the last stage."""
 UNDECIDED = 3
 
 
 def route(
-    action: Literal["calibrate", "agree"],
+    action: Action,
     /,
     *bundles: Path,
     data: Path | None = None,
-    promise: str = "1 point",
-    confidence: float = 0.95,
-    costs: str = "",
+    promise: str | None = None,
+    confidence: float | None = None,
+    costs: str | None = None,
     latency_ms: float | None = None,
     monthly_cap: float | None = None,
     monthly_requests: int | None = None,
-    agreement: float = 1.0,
+    agreement: float | None = None,
     gate: bool = False,
     out: Path | None = None,
     json: bool = False,
@@ -47,11 +57,12 @@ def route(
         Bundles of one task, the cheapest first; the last one answers what no other is sure of.
     data
         Labelled rows that no stage was built on: a data file or a task folder, whose test set is taken.
-        Calibrate takes them, agree takes none.
+        Calibrate needs them, agree takes none.
     promise
-        '1 point' (at most so far below the last stage) or 'at least 0.9' (share right, or mean score).
+        For calibrate: '1 point' (at most so far below the last stage; the default) or 'at least 0.9' (share
+        right, or mean score).
     confidence
-        How often such a choice must keep its promise, 0.5 to 1.
+        How often such a choice must keep its promise, 0.5 to 1 (default: 0.95).
     costs
         Dollars per 1,000 requests of each bundle, comma-separated (default: measured time at $0.10 an hour;
         for a server the task's prices).
@@ -62,7 +73,7 @@ def route(
     monthly_requests
         Requests a month, for the cap.
     agreement
-        For agree: from which share of common words (F1) two texts agree; 1: the same answer.
+        For agree: from which share of common words (F1) two texts agree (default: 1, the same answer).
     gate
         Try a gate in front that sends what looks hard by the input alone to the last bundle at once; kept
         where it lowers the cost. A third of the rows fits it.
@@ -71,15 +82,26 @@ def route(
     json
         One JSON document on stdout.
     """
+    given = {"--data": data, "--promise": promise, "--confidence": confidence, "--costs": costs}
+    given |= {"--latency-ms": latency_ms, "--monthly-cap": monthly_cap, "--gate": gate or None}
+    given |= {"--monthly-requests": monthly_requests, "--agreement": agreement}
+    _refuse_strays(action, given)
     if action == "agree":
-        return _agree(bundles, data, agreement, out, json=json)
+        return _agree(bundles, SAME if agreement is None else agreement, out, json=json)
     if data is None:
         raise UserError("There are no rows to calibrate on.", fix="Name labelled rows: --data ROWS")
     limits = Limits(p95_ms=latency_ms, cost=_cap(monthly_cap, monthly_requests))
-    asked = parse(promise, confidence)
+    asked = parse(PROMISE if promise is None else promise, CONFIDENCE if confidence is None else confidence)
     with talk.progress() as progress:
         done = calibrate_bundles(
-            bundles, data, asked, costs=_costs(costs), limits=limits, gate=gate, out=out, progress=progress
+            bundles,
+            data,
+            asked,
+            costs=_costs(costs or ""),
+            limits=limits,
+            gate=gate,
+            out=out,
+            progress=progress,
         )
     if json:
         talk.print_json(_document(done))
@@ -88,12 +110,17 @@ def route(
     return 0 if done.routing.chosen else UNDECIDED
 
 
-def _agree(bundles: Sequence[Path], data: Path | None, at: float, out: Path | None, *, json: bool) -> int:
-    if data is not None:
-        raise UserError(
-            f"'agree' reads no rows, and '{data}' was named.",
-            fix="Leave --data out, or calibrate: smallworks route calibrate BUNDLES --data ROWS",
-        )
+def _refuse_strays(action: Action, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value is not None and option not in FOR[action]:
+            (other,) = set(FOR) - {action}
+            raise UserError(
+                f"{option} has no meaning for 'route {action}'.",
+                fix=f"Leave it out; it is for: route {other}.",
+            )
+
+
+def _agree(bundles: Sequence[Path], at: float, out: Path | None, *, json: bool) -> int:
     with talk.progress() as progress:
         bundle = agree_bundles(bundles, at=at, out=out, progress=progress)
     if json:

@@ -69,7 +69,7 @@ class Cascade:
 
     def _answers(self, texts: Sequence[str], sampling: Sampling | None, cancel: Event | None) -> list[Answer]:
         found: dict[int, Answer] = {}
-        late = [i for i, text in enumerate(texts) if self.gate is not None and not self.gate(text)]
+        late = {i for i, text in enumerate(texts) if self.gate is not None and not self.gate(text)}
         left = [i for i in range(len(texts)) if i not in late]
         spent: list[tuple[Spent, ...]] = [()] * len(texts)
         before: list[str | None] = [None] * len(texts)
@@ -103,15 +103,19 @@ class Cascade:
         sampling: Sampling | None,
         cancel: Event | None,
     ) -> list[Answer]:
-        """A stage's own answers, with log-probabilities where these tell how sure it is."""
+        """A stage's own answers, with log-probabilities where these tell how sure it is.
+
+        None is longer than what is asked of the cascade: limits and budgets go by that.
+        """
         if not self.writes:
             return stage.answers(texts) if texts else []
         own = stage.manifest.sampling
         if how is not None and how.signal not in ("agreement", "none"):
             own = asked(stage) or own
-        if sampling is not None:
-            wanted = {name: getattr(sampling, name) for name in ASKED}
-            own = replace(own, **{n: v for n, v in wanted.items() if v != getattr(self.sampling, n)})
+        asks = sampling or self.sampling
+        wanted = {name: getattr(asks, name) for name in ASKED}
+        own = replace(own, **{n: v for n, v in wanted.items() if v != getattr(self.sampling, n)})
+        own = replace(own, max_tokens=min(own.max_tokens, asks.max_tokens))
         return [stage.answer(text, own, cancel=cancel) for text in texts]
 
     def score(self, prompts: Sequence[Prompt], choices: Choices) -> np.ndarray:

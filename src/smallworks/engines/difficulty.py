@@ -24,7 +24,7 @@ SIGNS = ("isdigit", "isupper", "isspace", "isascii")
 FARTHEST = 3.0
 """Standard deviations from the labelled rows' mean that count: what is stranger is not judged by more."""
 NEAREST = 1e-6
-"""The weight of a neighbour that has nothing in common."""
+"""The weight of a neighbour that has nothing in common, or of none at all."""
 
 
 class Neighbours(ShotFinder):
@@ -40,7 +40,7 @@ class Neighbours(ShotFinder):
         """
         size = max(1, len(text))
         found = self.ranked(text, NEIGHBOURS)
-        weights = [like + NEAREST for _, like in found] or [1.0]
+        weights = [like + NEAREST for _, like in found] or [NEAREST]
         good = sum(w for (row, _), w in zip(found, weights, strict=False) if self.pool[row][1] == "1")
         return [
             math.log1p(len(text)),

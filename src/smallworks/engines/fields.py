@@ -2,13 +2,14 @@
 
 A field whose values are words of the text is a span that a linear tagger marks; one with few values that
 the text does not say (a flag, a kind) is chosen among them by a linear classifier. Says JSON and has no
-tokens of its own; stored as safetensors and JSON, needs numpy alone to answer.
+tokens of its own; stored as safetensors and JSON.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,7 @@ from smallworks.seams import Ability
 from smallworks.types import Choices, Chunk, Completion, Prompt, Sampling, Token
 
 WEIGHTS, FIELDS = "fields.safetensors", "fields.json"
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 ABSENT = ""
 """Among the labels of a chosen field, each the JSON of a value: that the field is left out."""
 ValueType = Literal["string", "number", "integer", "list"]
@@ -46,18 +48,21 @@ class FieldsHead:
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def answer(self, text: str) -> tuple[dict[str, tuple[Any, float]], float]:
-        """Each field's value with its probability, and how probable it is that no other span stands there."""
+        """Each field's value with its probability, and how probable it is that no other field is stated."""
         said, rest = self._tagged(text) if self.tagger else ({}, 1.0)
-        for name, fits in self._fits.items():
+        for name, fits in self.fits.items():
             if name in said and not fits(said[name][0]):
-                del said[name]
+                rest = min(rest, said.pop(name)[1])
         for name, head in self.chosen.items():
             logp = log_softmax(head.margins(text))
             best = int(logp.argmax())
-            if head.labels[best] != ABSENT:
-                said[name] = (json.loads(head.labels[best]), float(np.exp(logp[best])))
+            probability = float(np.exp(logp[best]))
+            if head.labels[best] == ABSENT:
+                rest = min(rest, probability)
+            else:
+                said[name] = (json.loads(head.labels[best]), probability)
         for name, value in self.usual.items():
-            said.setdefault(name, (value, 1.0))
+            said.setdefault(name, (value, rest))
         return said, rest
 
     def _tagged(self, text: str) -> tuple[dict[str, tuple[Any, float]], float]:
@@ -72,13 +77,25 @@ class FieldsHead:
                 said[span.field] = ([*values, words], min(least, span.probability))
             elif before is None and (value := _value(words, kind)) is not None:
                 said[span.field] = (value, span.probability)
+            else:
+                rest = min(rest, span.probability)
         return said, rest
 
     @cached_property
-    def _fits(self) -> dict[str, Callable[[Any], bool]]:
+    def fits(self) -> dict[str, Callable[[Any], bool]]:
+        """What tells whether a value keeps each rule. Raises ModelError for one that is no schema."""
         import jsonschema_rs
 
-        return {name: jsonschema_rs.validator_for(dict(rule)).is_valid for name, rule in self.rules.items()}
+        try:
+            made = {
+                name: jsonschema_rs.validator_for(dict(r), offline=True) for name, r in self.rules.items()
+            }
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            raise ModelError(
+                f"A rule of this linear model is no JSON schema: {error}.",
+                fix="Rebuild it with: smallworks build",
+            ) from error
+        return {name: validator.is_valid for name, validator in made.items()}
 
 
 class Fields:
@@ -149,13 +166,15 @@ def load(folder: Path) -> FieldsHead:
         told = files.read_json(folder / FIELDS)
         chosen = {name: linear.load(folder / f"chosen-{i}") for i, name in enumerate(told["chosen"])}
         tagger = _tagger(told, load_file(folder / WEIGHTS)) if "tags" in told else None
-        return FieldsHead(
+        head = FieldsHead(
             tagger=tagger, spans=told["spans"], chosen=chosen, usual=told["usual"], rules=told["rules"]
         )
     except (OSError, SafetensorError, DataError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"No readable linear model at '{folder}': {error}.", fix="Rebuild it with: smallworks build"
         ) from error
+    head.fits  # noqa: B018 - a rule that is none is told here, not to the first who asks
+    return head
 
 
 def _tagger(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tagger:
@@ -181,13 +200,12 @@ def _value(words: str, kind: ValueType) -> Any:
     """What a span says; None where it is not the number that it should be."""
     if kind == "string":
         return words
+    digits = THOUSANDS.sub("", words)
     try:
-        number = float(words.replace(",", ""))
+        number = int(digits) if kind == "integer" else float(digits)
     except ValueError:
         return None
-    if not math.isfinite(number):
-        return None
-    return int(number) if kind == "integer" and number.is_integer() else number
+    return number if math.isfinite(number) else None
 
 
 def _json(value: Any) -> str:

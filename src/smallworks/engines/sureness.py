@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smallworks import files
 from smallworks.bundle.manifest import Sureness
 from smallworks.seams import Able
 from smallworks.text.folding import fold
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TOP = 2
 """Most probable tokens that are asked for in each place: the margin lies between these."""
+ALMOST = 0.99
+"""The most that two answers agree which are not the same."""
 
 
 def asked(predictor: Predictor) -> Sampling | None:
@@ -61,12 +64,17 @@ def signals(tokens: Sequence[Token]) -> Mapping[str, float] | None:
 
 
 def agreement(one: str, other: str) -> float:
-    """1 for the same answer or the same JSON; else F1 of the words that both have."""
-    if one == other or _same_json(one, other):
+    """1 for the same JSON, else for the same words in their order; else F1 of the words that both have.
+
+    That is `ALMOST` at most: who did what to whom, and in which field a value stands, its words do not tell.
+    """
+    if one == other:
         return 1.0
-    a, b = (Counter(fold(text).split()) for text in (one, other))
-    shared = sum((a & b).values())
-    return 2 * shared / (a.total() + b.total()) if shared else 0.0
+    a, b = (fold(text).split() for text in (one, other))
+    shared = (Counter(a) & Counter(b)).total()
+    documents = _json(one), _json(other)
+    same = documents[0] == documents[1] if all(documents) else bool(shared) and a == b
+    return 1.0 if same else min(ALMOST, 2 * shared / (len(a) + len(b))) if shared else 0.0
 
 
 def confidence(how: Sureness, found: Mapping[str, float] | None, text: str, before: str | None) -> float:
@@ -94,8 +102,9 @@ def _lead(token: Token) -> float:
     return ranked[0] - ranked[1] if len(ranked) == TOP else math.exp(token.logprob)
 
 
-def _same_json(one: str, other: str) -> bool:
+def _json(text: str) -> bytes | None:
+    """The same bytes for the same document; None where it is none that can be read and written again."""
     try:
-        return bool(json.loads(one) == json.loads(other))
-    except ValueError:
-        return False
+        return files.canonical(json.loads(text))
+    except (ValueError, RecursionError):
+        return None

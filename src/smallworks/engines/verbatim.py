@@ -7,10 +7,10 @@ the text that begins and ends where words do. Knows no engine: a schema goes in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from smallworks.engines.words import places, words
+from smallworks.engines.words import Word, places, words
 
 MARK = "x-verbatim"
 SPANS = "spans-of-the-text"
@@ -21,17 +21,23 @@ LONGEST_TEXT, LONGEST_VALUE = 150, 32
 """Words and signs: a longer text holds no field, as its spans take long to compile; no value has more."""
 
 
+PLAIN = {"type", "title", "description", "default", "examples"}
+"""What a string may say of itself and be marked untold: spans know nothing of patterns and lengths."""
+NAMED = ("properties", "patternProperties", "$defs", "definitions")
+"""Parts of a schema whose keys are names, not words of the schema language."""
+
+
 def marked(schema: Any) -> bool:
     """Whether any string of the schema is to be said word for word."""
     if isinstance(schema, list):
         return any(map(marked, schema))
-    return isinstance(schema, Mapping) and (MARK in schema or any(map(marked, schema.values())))
+    return isinstance(schema, Mapping) and (MARK in schema or any(map(marked, _parts(schema))))
 
 
 def mark(schema: Mapping[str, Any], rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """The schema with a mark on each string that stood in the text of every row, LEAST times or more.
 
-    A string that says of itself whether it is marked stays as it is, and so does one with an `enum`.
+    A string that says of itself whether it is marked stays as it is, and so does one with a rule of its own.
     """
     properties: Mapping[str, Any] = schema.get("properties", {})
     left = {name for name, one in properties.items() if _may(one)}
@@ -40,7 +46,7 @@ def mark(schema: Mapping[str, Any], rows: Iterable[tuple[str, Mapping[str, Any]]
         found = words(text)
         for name in [name for name in left if said.get(name) is not None]:
             counts[name] += 1
-            if not isinstance(said[name], str) or next(places(text, found, said[name]), None) is None:
+            if not _stands(text, found, said[name]):
                 left.discard(name)
     always = {name for name in left if counts[name] >= LEAST}
     if not always:
@@ -50,16 +56,32 @@ def mark(schema: Mapping[str, Any], rows: Iterable[tuple[str, Mapping[str, Any]]
 
 
 def _may(one: Any) -> bool:
-    if not isinstance(one, Mapping) or MARK in one or "enum" in one or "const" in one:
+    if not isinstance(one, Mapping) or set(one) - PLAIN:
         return False
     kind = one.get("type")
     return kind == "string" or (isinstance(kind, list) and set(kind) == {"string", "null"})
 
 
+def _stands(text: str, found: Sequence[Word], value: Any) -> bool:
+    """Whether a span of the text says it."""
+    if not isinstance(value, str) or len(words(value)) > LONGEST_VALUE:
+        return False
+    return next(places(text, found, value), None) is not None
+
+
+def unmarked(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema as it was before anything was marked."""
+    changed: dict[str, Any] = _changed(schema, ())
+    return changed
+
+
 def held(schema: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The schema with its marked strings held to spans of `text`; without marks where it is too long."""
+    """The schema with its marked strings held to spans of `text`; without marks where it is too long.
+
+    One with rules of its own may say those spans that keep them; where none does, any string that keeps them.
+    """
     found = spans(text)
-    changed: dict[str, Any] = _changed(schema, bool(found))
+    changed: dict[str, Any] = _changed(schema, found)
     if found:
         changed["$defs"] = {**changed.get("$defs", {}), SPANS: {"enum": found}}
     return changed
@@ -75,17 +97,39 @@ def spans(text: str) -> list[str]:
     return sorted(found)
 
 
-def _changed(schema: Any, hold: bool) -> Any:
+def _changed(schema: Any, found: Sequence[str]) -> Any:
     if isinstance(schema, list):
-        return [_changed(each, hold) for each in schema]
+        return [_changed(each, found) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    if hold and schema.get(MARK) is True:
-        return _held(schema.get("type"))
-    return {key: _changed(value, hold) for key, value in schema.items() if key != MARK}
+    plain = {key: value for key, value in schema.items() if key != MARK}
+    if found and schema.get(MARK) is True:
+        return _held(plain, found)
+    for key, part in plain.items():
+        names = isinstance(part, Mapping) and key in NAMED
+        plain[key] = {n: _changed(one, found) for n, one in part.items()} if names else _changed(part, found)
+    return plain
 
 
-def _held(kind: Any) -> dict[str, Any]:
+def _held(one: dict[str, Any], found: Sequence[str]) -> dict[str, Any]:
     """A span in the place of a string; null stays, where it was allowed."""
-    span = {"$ref": f"#/$defs/{SPANS}"}
-    return {"anyOf": [span, {"type": "null"}]} if isinstance(kind, list) and "null" in kind else span
+    span: dict[str, Any] = {"$ref": f"#/$defs/{SPANS}"}
+    if set(one) - PLAIN:
+        import jsonschema_rs
+
+        keeps = jsonschema_rs.validator_for(one, offline=True)
+        fit = [each for each in found if keeps.is_valid(each)]
+        if not fit:
+            return one
+        span = {"enum": fit}
+    null = isinstance(one.get("type"), list) and "null" in one["type"]
+    return {"anyOf": [span, {"type": "null"}]} if null else span
+
+
+def _parts(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """What stands inside of a schema and may be one itself."""
+    for key, part in schema.items():
+        if isinstance(part, Mapping) and key in NAMED:
+            yield from part.values()
+        else:
+            yield part

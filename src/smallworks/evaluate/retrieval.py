@@ -19,6 +19,8 @@ DEPTHS = (1, 5, 10)
 ROWS = ("recall@k", "mrr@k", "ndcg@k")
 """The scores of a row that was answered from k passages."""
 Ranking = Sequence[Hashable]
+LEAST = 20
+"""Questions from which on a gain can be shown: Student's interval of two that gain alike has no width."""
 
 
 def recall_at(k: int, ranking: Ranking, relevant: Collection[Hashable]) -> float:
@@ -68,10 +70,15 @@ def measured(rankings: Sequence[Ranking], relevant: Sequence[Collection[Hashable
 
 
 def gain(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """The mean of what each question gained, with Student's interval of paired differences."""
+    """The mean of what each question gained, with Student's interval of paired differences.
+
+    Scores are 0 to 1. Of fewer questions than LEAST it is all that a gain can be, −1 to 1.
+    """
     lead = np.array(after, dtype=np.float64) - np.array(before, dtype=np.float64)
     n, value = len(lead), float(lead.mean())
-    half = student(quantile(LEVEL), n - 1) * float(lead.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    if n < LEAST:
+        return Estimate(value=value, low=-1.0, high=1.0, n=n, level=LEVEL)
+    half = student(quantile(LEVEL), n - 1) * float(lead.std(ddof=1)) / math.sqrt(n)
     return Estimate(value=value, low=value - half, high=value + half, n=n, level=LEVEL)
 
 

@@ -79,7 +79,8 @@ class Guards:
 
         Told of most requests in one look, without their texts: in ASCII without escapes each of them stands
         as it is between two quotes. What is not so, or may be found, is for `enter` to look at text by text:
-        what stands between the texts may look like a find, and never hides one.
+        what stands between the texts may look like a find, and never hides one. A text that is put together
+        of several places, as the names in a schema are, is not in the body: such a request is not for here.
         """
         if not body.isascii() or b"\\" in body or b"<" in body:  # '<' begins a pseudonym
             return False

@@ -77,8 +77,6 @@ def _head(spec: PromptSpec) -> str:
     parts = [spec.instruction] if spec.instruction else []
     if spec.kind == "classify" and spec.listed:
         parts.append("Labels:\n" + "\n".join(_label_lines(_choices(spec))))
-    if spec.form_first and (form := _form(spec)):
-        parts.append(form)
     return "".join(part + "\n\n" for part in parts)
 
 
@@ -89,18 +87,13 @@ def _label_lines(choices: Choices) -> Iterable[str]:
 
 
 def _around(spec: PromptSpec) -> tuple[str, str]:
-    form = _form(spec)
-    if not form:
-        return "", ""
-    return "Text: ", "" if spec.form_first else f"\n\n{form}"
-
-
-def _form(spec: PromptSpec) -> str:
-    """What the answer is to look like; empty where it is text."""
     if spec.kind == "classify":
         # Without codes (remote engines) the label itself is the answer.
-        return f"Answer with {'the code of one label' if _choices(spec).codes else 'one label'}."
-    return "Answer with JSON." if spec.kind == "extract" else ""
+        asked = "the code of one label" if _choices(spec).codes else "one label"
+        return "Text: ", f"\n\nAnswer with {asked}."
+    if spec.kind == "extract":
+        return "Text: ", "\n\nAnswer with JSON."
+    return "", ""
 
 
 def _choices(spec: PromptSpec) -> Choices:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from smallworks.errors import UserError
 from smallworks.rag.store import Store
 
 if TYPE_CHECKING:
@@ -15,7 +17,18 @@ SHARED = ("postgresql://", "postgres://")
 
 
 def is_shared(where: Path | str) -> bool:
-    return isinstance(where, str) and where.startswith(SHARED)
+    """Raises UserError for another form of address: it would become a file, with a password in its name."""
+    if not isinstance(where, str):
+        return False
+    low = where.casefold()
+    if low.startswith(SHARED):
+        return True
+    if "://" in low or re.search(r"password\s*=", low):
+        raise UserError(
+            "This place of an index is neither a file nor an address as it is written here.",
+            fix="Name a file, or postgresql://USER@HOST/DATABASE?schema=NAME.",
+        )
+    return False
 
 
 def told(where: Path | str) -> str:

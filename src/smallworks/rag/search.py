@@ -26,6 +26,8 @@ DEEP = 50
 """Passages of each ranking that take part in the fusion."""
 WIDEST = 4000
 """Passages that a search scores, as far as the counts of stems foretell: the rarest stems come first."""
+MOST = 1000
+"""Passages that a search may be asked for."""
 RERANKED = 20
 """Passages that a reranker reads; what is found behind them keeps its place."""
 
@@ -86,10 +88,12 @@ class Index:
 
         `without` names a document that is not looked at.
         """
-        if k < 1:
-            raise UserError(f"-k {k} finds nothing.", fix="Give 1 or more.")
+        if not 1 <= k <= MOST:
+            raise UserError(f"-k {k} is no number of passages.", fix=f"Give 1 to {MOST:,}.")
+        conditions = where or {}
+        _check(conditions)
         with self.store.reading():
-            return self._search(question, k, where or {}, without, by)
+            return self._search(question, k, conditions, without, by)
 
     def weights(self, stems: Sequence[str]) -> dict[str, float]:
         """How much each stem tells: the logarithm of how few passages have it, above 0."""
@@ -190,3 +194,17 @@ class Index:
         if version != self._version:
             self._version = version
             self._counts.clear()
+
+
+def _check(where: Mapping[str, str]) -> None:
+    """Raises UserError for conditions that one store would read otherwise than another."""
+    for name, value in where.items():
+        if set(name) & set('"\0'):
+            raise UserError(f"{name!r} is no name of a condition.", fix="Write --where name=value.")
+        if "\0" in value:
+            raise UserError(f"The condition {name}={value!r} holds NUL.", fix="Leave it out.")
+        if "[" in value and set(value) & set("*?"):
+            raise UserError(
+                f"The condition {name}={value!r} is a pattern with [.",
+                fix="A pattern knows * and ? alone: write ? for [.",
+            )

@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from uuid import uuid4
 
 import numpy as np
 
 from smallworks.errors import DataError, SmallworksError, UpstreamError, UserError
-from smallworks.postgresql import Address
+from smallworks.postgresql import Address, unreadable
 from smallworks.rag.document import Passage
 from smallworks.rag.store import FREQUENT, headings_of, passage_of
 from smallworks.rag.words import Words
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 VERSION = 1
 USUAL = "smallworks_index"
 """The schema of an address that names none."""
+NAMED = re.compile(r"([?&])schema=(?P<schema>[^&]*)(?P<more>&?)")
+"""The schema among the settings of an address; libpq knows no such setting."""
 PATIENCE_SECONDS = 10.0
 """How long connecting, a search, or waiting for who writes may take."""
 WRITING_SECONDS = 600
@@ -163,7 +165,10 @@ class SharedStore:
         return [found[one] for one in ids if one in found]
 
     def all_passages(self) -> Iterator[Passage]:
-        return map(_passage, self._rows(f"{WHOLE} ORDER BY d.path, p.place"))
+        """A hundred at a time, as of the first."""
+        name = f"passages_{uuid4().hex}"
+        with self._told(), self._base.cursor(name, withhold=True) as cursor:
+            yield from map(_passage, cursor.execute(f"{WHOLE} ORDER BY d.path, p.place".encode()))
 
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
@@ -395,6 +400,11 @@ class SharedStore:
                 f"'{self.path}' holds tables of another program: {error.diag.message_primary}.",
                 fix="Name a schema of its own: ?schema=NAME.",
             ) from error
+        except self._address.psycopg.DataError as error:
+            raise UserError(
+                f"'{self.path}' cannot take a value: {' '.join(str(error).split())[:200]}.",
+                fix="Leave out signs and numbers that PostgreSQL does not keep, such as NUL.",
+            ) from error
         except self._address.psycopg.Error as error:
             raise UpstreamError(
                 f"'{self.path}' cannot be used: {' '.join(str(error).split())[:200]}.",
@@ -407,21 +417,24 @@ def told(url: str) -> str:
     address, schema = _split(url)
     parts = Address(address).parts
     user = f"{parts['user']}@" if parts.get("user") else ""
+    host = str(parts.get("host", ""))
+    host, socket = ("", f"host={host}&") if host.startswith("/") else (host, "")
     port = f":{parts['port']}" if str(parts.get("port", "")).isdecimal() else ""
-    return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}?schema={schema}"
+    return f"postgresql://{user}{host}{port}/{parts.get('dbname', '')}?{socket}schema={schema}"
 
 
 def _split(url: str) -> tuple[str, str]:
     """What libpq reads of an address, and the schema that it names."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    schema = next((value for name, value in query if name == "schema"), USUAL)
+    scheme, marks, rest = url.partition("://")
+    found = NAMED.search(rest)
+    schema = found["schema"] if found else USUAL
+    if "@" in schema:
+        raise unreadable()
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", schema):
         raise UserError(
             f"'{schema}' is no name of a schema.", fix="Use small letters, digits and _: ?schema=handbook."
         )
-    rest = urlencode([pair for pair in query if pair[0] != "schema"])
-    return urlunsplit(parts._replace(query=rest)), schema
+    return scheme.lower() + marks + NAMED.sub(lambda at: at[1] if at["more"] else "", rest, count=1), schema
 
 
 def _condition(where: Mapping[str, str], without: str) -> tuple[str, list[str]]:

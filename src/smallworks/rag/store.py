@@ -341,8 +341,6 @@ def _condition(where: Mapping[str, str], without: str) -> tuple[str, list[str]]:
     parts: list[str] = []
     values: list[str] = []
     for name, value in where.items():
-        if '"' in name:
-            raise UserError(f"'{name}' is no name of a condition.", fix="Write --where name=value.")
         if name != "path":
             values.append(f'$."{name}"')
         column = "d.path" if name == "path" else "json_extract(p.metadata, ?)"

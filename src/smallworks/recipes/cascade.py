@@ -17,7 +17,7 @@ from smallworks import child, files
 from smallworks.bundle import Bundle, Manifest, Stage, freeze
 from smallworks.bundle.golden import TOLERANCES, Golden, write
 from smallworks.bundle.manifest import Gate, Scope, Sureness
-from smallworks.engines import difficulty
+from smallworks.engines import difficulty, verbatim
 from smallworks.engines.difficulty import Difficulty
 from smallworks.errors import BundleError
 from smallworks.route.calibrate import Routing
@@ -52,16 +52,18 @@ def plan_of(
 ) -> Plan | None:
     """The stages that take part in a mix; those behind one that always answers are left out.
 
-    A step of two bundles is asked for agreement: the first never answers alone. None where a single stage
-    remains: it needs no cascade.
+    A step of two bundles is asked for agreement: the first never answers alone. One that answers from 0 on
+    still hands over what it keeps back. None where a single stage remains: it needs no cascade.
     """
     kept, thresholds, hows = list[Bundle](), list[float](), list[Sureness | None]()
     told = (*(sureness or [None] * len(mix.thresholds)), None)
-    for step, threshold, how in zip(stages, (*mix.thresholds, 0.0), told, strict=True):
+    steps = zip(stages, (*mix.thresholds, 0.0), told, strict=True)
+    for place, (step, threshold, how) in enumerate(steps, 1):
         if threshold is None:
             continue
         *unheard, bundle = step if isinstance(step, tuple) else (step,)
-        if threshold <= 0.0 and (gate is None or bundle is stages[-1]):
+        ends = gate is None and threshold <= 0.0 and not any(mix.shares[place:])
+        if ends or place == len(stages):
             kept.append(bundle)
             break
         kept += [*unheard, bundle]
@@ -138,7 +140,8 @@ def check_stages(stages: Sequence[Bundle]) -> None:
 def _asked_of(bundle: Bundle) -> tuple[Any, ...]:
     """What all stages of a cascade have in common."""
     manifest, labels = bundle.manifest, labels_of(bundle)
-    return manifest.kind, labels or manifest.task, manifest.prompt.schema, manifest.inputs
+    schema = verbatim.unmarked(manifest.prompt.schema) if manifest.prompt.schema else None
+    return manifest.kind, labels or manifest.task, schema, manifest.inputs
 
 
 def labels_of(bundle: Bundle) -> frozenset[str]:
@@ -197,6 +200,7 @@ def _manifest(plan: Plan, candidate: str, lineage: Mapping[str, Any]) -> Manifes
         for number, (name, bundle) in enumerate(zip(names_of(plan.stages), plan.stages, strict=True), 1)
     )
     precisions = [b.manifest.quantization for b in plan.stages if b.manifest.quantization]
+    longest = max(bundle.manifest.sampling.max_tokens for bundle in plan.stages)
     return Manifest(
         task=first.task,
         kind=first.kind,
@@ -209,7 +213,9 @@ def _manifest(plan: Plan, candidate: str, lineage: Mapping[str, Any]) -> Manifes
             choices=Choices(labels=labels.labels) if labels else None,
             schema=first.prompt.schema,
         ),
-        sampling=Sampling() if labels else replace(last.sampling, stop_ids=(), schema=None),
+        sampling=Sampling()
+        if labels
+        else replace(last.sampling, max_tokens=longest, stop_ids=(), schema=None),
         inputs=first.inputs,
         columns=first.columns,
         quantization=max(precisions, key=lambda kind: TOLERANCES[kind].probability, default=None),

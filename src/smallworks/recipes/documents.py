@@ -106,7 +106,7 @@ def index_folder(
     ingested = rag.index(folder, out, embedder=model, embedder_name=name, size=size, progress=progress)
     with rag.Index(out, model) as index:
         quality, gain = _measured(index, asked, second, progress) if asked else (None, None)
-        orders = orders if gain is None or gain.low > 0 else ""
+        orders = orders if not asked or (gain and gain.low > 0) else ""
         with index.store.writing():
             index.store.note(WHERE, _lasting(named) if named else None)
             index.store.note(RERANKER, _lasting(orders) if orders else None)

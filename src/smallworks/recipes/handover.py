@@ -21,13 +21,13 @@ from smallworks.recipes.baselines import held_out
 from smallworks.recipes.cascade import freeze_cascade, plan_of, promise_of
 from smallworks.recipes.choose import able
 from smallworks.recipes.flagship import read_answers
-from smallworks.recipes.measure import measure
+from smallworks.recipes.measure import measure, wording
 from smallworks.recipes.ways import Way, best_way, score_of, steps_of, ways
 from smallworks.recipes.workshop import Workshop
 from smallworks.route import Promise, Routing
 from smallworks.route.calibrate import describe, figure, good
 from smallworks.route.mixes import Mix
-from smallworks.route.stages import confidence_of, design
+from smallworks.route.stages import confidence_of
 from smallworks.route.sure import confidences, fitting
 from smallworks.types import LOSS, Answer, Example, ExampleId, Record, Row
 
@@ -37,7 +37,7 @@ CHEAP = ("linear", "fused")
 TUNED = ("lm-full-q8_0", "lm-lora-q8_0", "lm-full-q4_0", "lm-lora-q4_0", "lm-full", "lm-lora")
 """The tuned language models that a cascade may end at: the first that is on the table."""
 WRITERS = (*TUNED, "lm-few-q8_0", "lm-few", "lm-zero-q8_0", "lm-zero")
-"""What may write before a flagship: the first that is on the table."""
+"""Language models that may write before a flagship: the first that is on the table."""
 LEAST_ROWS = 30
 """Fewer held-out rows than this say nothing."""
 MIXES = "mixes.json"
@@ -74,7 +74,6 @@ def cascade_row(shop: Workshop, name: str, table: Sequence[Row]) -> Row:
             fitted=fitting(done[0]),
         ),
         PROMISE,
-        design=design([one.group for one in done[0]]),
         choices=compared,
     )
     mix = found.chosen or found.wanted
@@ -99,7 +98,8 @@ def _before(name: str, there: Mapping[str, Row]) -> list[str]:
 
 
 def _writers(there: Mapping[str, Row]) -> list[str]:
-    return [n for n in WRITERS if n in there][:1]
+    """What may write before a flagship: linear extraction, and one language model."""
+    return [*(n for n in CHEAP if n in there), *[n for n in WRITERS if n in there][:1]]
 
 
 def _best(
@@ -149,12 +149,13 @@ def _skipped(name: str, reason: str) -> Row:
 
 def _held(shop: Workshop, row: Row) -> dict[ExampleId, Record]:
     """What a candidate says on rows that its weights were not fitted on."""
-    if row.name in CHEAP:
+    if row.name in CHEAP and shop.task.kind == "classify":
         return _of_baseline(shop, row.name)
     if row.bundle is None:
         return _of_recorded(shop)
     bundle = open_bundle(row.bundle)
-    step, reads = f"held-{row.name}", {"bundle": bundle.id, "data": shop.data_key}
+    step = f"held-{row.name}"
+    reads = {"bundle": bundle.id, "data": shop.data_key, **wording(shop.task)}
     shop.steps.run(step, reads, lambda folder: _ask(shop, bundle, step, folder))
     done = records.read(shop.steps.folder_of(step, reads) / "records.jsonl")
     return {one.example_id: one for one in done}
@@ -166,7 +167,7 @@ def _on_test(shop: Workshop, row: Row) -> list[Record]:
     if shop.task.kind == "classify":
         return records.read(row.records)
     bundle, step = open_bundle(row.bundle), f"told-{row.name}"
-    reads = {"bundle": bundle.id, "data": shop.data_key}
+    reads = {"bundle": bundle.id, "data": shop.data_key, **wording(shop.task)}
     shop.steps.run(step, reads, lambda folder: _ask(shop, bundle, step, folder, test=True))
     return records.read(shop.steps.folder_of(step, reads) / "records.jsonl")
 

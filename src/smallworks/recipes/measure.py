@@ -19,7 +19,7 @@ from smallworks.types import LOSS, RECALL, Estimate, Latency, Parity, Row, Targe
 def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
     """Evaluate on the test rows (once per bundle and test set) and judge against the task's targets."""
     step = f"evaluate-{bundle.manifest.candidate}"
-    reads = {"bundle": bundle.id, "data": shop.data_key, **_wording(shop.task)}
+    reads = {"bundle": bundle.id, "data": shop.data_key, **wording(shop.task)}
     result = shop.steps.run(step, reads, lambda folder: _evaluate(shop, bundle, step, folder))
     card = result["scorecard"]
     metrics = {name: Estimate(**raw) for name, raw in card["metrics"].items()}
@@ -49,7 +49,7 @@ def measure(shop: Workshop, bundle: Bundle, family: str) -> Row:
     )
 
 
-def _wording(task: Task) -> dict[str, str]:
+def wording(task: Task) -> dict[str, str]:
     """What scores depend on beyond the rows; only an `answer` has a sentence of refusal, and documents."""
     documents = {"rests_on": "documents"} if task.data.documents else {}
     return {"refusal": task.refusal, **documents} if task.kind == "answer" else {}

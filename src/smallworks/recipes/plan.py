@@ -190,7 +190,8 @@ def _planned(name: str, task: Task, splits: Splits, base: BaseModel | None, embe
 def _reason(name: str, task: Task, base: BaseModel | None, embedder: str | None) -> str | None:
     """Why the candidate cannot run here, with what would change that; None when it can."""
     if name == "linear" and task.kind == "extract":
-        return None if _has("sklearn") and _has("pycrfsuite") else f"needs python-crfsuite: {install('eval')}"
+        lacking = [name for name in ("sklearn", "pycrfsuite") if not _has(name)]
+        return f"needs {', '.join(lacking)}: {install('eval')}" if lacking else None
     if name in (*BASELINES, *CASCADES[:-1]) and task.kind != "classify":
         return f"labels only; this task is of kind '{task.kind}'"
     if name == RETRIEVAL:

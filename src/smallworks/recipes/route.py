@@ -32,7 +32,6 @@ from smallworks.recipes.cascade import (
 from smallworks.recipes.flagship import price
 from smallworks.recipes.ways import Way, best_way, score_of, steps_of, ways
 from smallworks.route import Limits, Promise, Routing
-from smallworks.route.stages import design
 from smallworks.route.sure import fitting
 from smallworks.seams import Progress, silent
 from smallworks.types import BuildOptions, Example, Record, Task
@@ -111,7 +110,6 @@ def calibrate_bundles(
         ),
         promise,
         limits=limits,
-        design=design([example.group for example in examples]),
     )
     bundle, why = _freeze(stages, way, found, task, examples, out or stages[-1].path.parent, progress)
     return Routed(routing=found, bundle=bundle, why=why, notices=notices, notes=way.notes)

@@ -19,7 +19,7 @@ from smallworks.errors import DataError
 from smallworks.evaluate.metrics import METRICS
 from smallworks.recipes.cascade import Step
 from smallworks.route import Limits, Promise, Routing, Stage, calibrate, stages_of
-from smallworks.route.stages import Floats, Gate, confidence_of, scores_of
+from smallworks.route.stages import Floats, Gate, confidence_of, design, scores_of
 from smallworks.route.sure import Flags, confidences, fit, parted
 from smallworks.taskfile import METRICS as OF_KIND
 from smallworks.types import BuildOptions, Kind, Record, Targets
@@ -41,11 +41,13 @@ SAID = {
 class Way:
     """`steps` are places among the stages; two in one step must agree. `sureness` is of each but the last.
 
-    `stages` are the steps on the rows that may choose thresholds. `notes` say what was fitted and how well.
+    `stages` are the steps on the rows that may choose thresholds, `groups` those that these rows are of.
+    `notes` say what was fitted and how well.
     """
 
     steps: tuple[tuple[int, ...], ...]
     stages: tuple[Stage, ...]
+    groups: tuple[str, ...] = ()
     sureness: tuple[Sureness | None, ...] = ()
     notes: tuple[str, ...] = ()
     gate: tuple[Difficulty, float] | None = None
@@ -76,7 +78,8 @@ def ways(
     """
     if not texts and all(r.probabilities is not None for done in records[:-1] for r in done):
         steps = tuple((i,) for i in range(len(records)))
-        return (Way(steps=steps, stages=stages_of(records, names, costs, ms, score=score)),)
+        groups = tuple(record.group for record in records[0])
+        return (Way(steps=steps, stages=stages_of(records, names, costs, ms, score=score), groups=groups),)
     found: list[tuple[tuple[int, ...], ...]] = [tuple((i,) for i in range(len(records)))]
     if len(records) > 2:
         found.append(((0, 1), *((i,) for i in range(2, len(records)))))
@@ -120,12 +123,11 @@ def best_way(
     promise: Promise,
     *,
     limits: Limits = NO_LIMITS,
-    design: float = 1.0,
     choices: int = 1,
 ) -> tuple[Routing, Way]:
     """The way whose chosen mix costs least, else the one that seems to; all of them share the luck."""
     tried = [
-        calibrate(way.stages, promise, limits=limits, design=design, choices=choices * len(found))
+        calibrate(way.stages, promise, limits=limits, design=design(way.groups), choices=choices * len(found))
         for way in found
     ]
 
@@ -203,7 +205,8 @@ def _way(
         score=score,
         confidences=[one[left] for one in sure],
     )
-    return Way(steps=steps, stages=stages, sureness=tuple(hows), notes=tuple(notes))
+    groups = tuple(records[0][i].group for i in left)
+    return Way(steps=steps, stages=stages, groups=groups, sureness=tuple(hows), notes=tuple(notes))
 
 
 def _named(step: Sequence[int], names: Sequence[str]) -> str:

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 
 MOST_STAKED = 0.75
 """The part of the stake that a single row may cost."""
+FEWEST = 20
+"""Fewer rows than this are not worth naming."""
 PRIOR = 0.05
 """The variance that is taken for granted before the first row, as one row more."""
 
@@ -30,15 +32,23 @@ def shows(excess: Floats, *, most_lost: float, luck: float, design: float = 1.0)
 
 
 def rows_for(excess: Floats, *, most_lost: float, luck: float, most: int, growth: float) -> int | None:
-    """About how many rows like these would show it; None past `most`."""
+    """About how many rows like these would show it, by a factor of `growth`; None past `most`."""
     if excess.mean() <= 0:
         return None
-    rows, n = _shuffled(excess), 20
-    while n <= most:
-        if _wealth(np.resize(rows, n), most_lost, luck, 1.0) >= -math.log(luck):
-            return n
-        n = int(n * growth) + 1
-    return None
+    rows = _shuffled(excess)
+
+    def show(n: int) -> bool:
+        return _wealth(np.resize(rows, n), most_lost, luck, 1.0) >= -math.log(luck)
+
+    few, n = 0, FEWEST
+    while not show(n):
+        if n == most:
+            return None
+        few, n = n, min(2 * n, most)
+    while few and n > few * growth + 1:
+        middle = (few + n) // 2
+        few, n = (few, middle) if show(middle) else (middle, n)
+    return n
 
 
 def _wealth(excess: Floats, most_lost: float, luck: float, design: float) -> float:

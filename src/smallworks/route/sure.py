@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 FITTED = 3
 """One row of so many fits the curves; the others choose the thresholds."""
 LEAST = 1e-6
-"""The confidence at a signal of 0, and how much every point of a curve is above the one before."""
+"""The most confidence that a signal of 0 has where no row had one so low."""
 TOKENS: tuple[Signal, ...] = ("likelihood", "weakest", "margin")
 
 

@@ -44,6 +44,8 @@ class Arrival(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unset()
         self._taken()
+        if self.scope is not None:  # it leads back here, and would wait for the collector with its request
+            self.scope.pop("extensions", None)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:

@@ -385,6 +385,12 @@ def _calling(body: ChatRequest, predictor: Predictor) -> conversation.Calling | 
     if found is None:
         return None
     manifest = predictor.manifest
+    if predictor.choices is None and predictor.whole:
+        raise BadField(
+            f"The bundle '{manifest.task}' is a cascade, calibrated on its own form, and calls no tools.",
+            fix="Leave 'tools' out, or serve one of its stages.",
+            param="tools",
+        )
     if predictor.choices is not None or not predictor.generates or manifest.sampling.schema is not None:
         gives = "JSON of its own schema" if manifest.sampling.schema else "labels"
         if manifest.retrieval:

@@ -31,6 +31,7 @@ USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 async def batch(request: Request) -> Response:
     """Each item of `requests` is a body of /v1/chat/completions; partial failures are told by index."""
     body = checked(BatchRequest, await exchange.read(request))
+    request.scope["visit"].body = b""  # no item's own
     turn = asyncio.Semaphore(AT_ONCE)
     each = [_own(request) for _ in body.requests]
     tasks = [asyncio.ensure_future(_item(own, turn, at, body)) for at, own in enumerate(each)]

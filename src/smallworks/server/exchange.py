@@ -67,6 +67,7 @@ async def _way(request: Request, form: Form, said: Said) -> Way:
     name, host = room.find(visit, _model(said))
     guarding: Guarding | None = state.guarding
     guards = await guarding.enter(visit, form, host, said) if guarding else None
+    visit.body = b""  # nobody reads it again, and an answer may take long
     cache: ResponseCache | None = state.cache
     keeper: Keeper | None = state.keeper
     kept = keeper is not None and keeper.before(visit, form, said)

@@ -40,6 +40,7 @@ class Shortcut:
             response = await endpoint(request)
         except Exception as error:
             response = await failures.handled(request, error)
+            error.__traceback__ = None  # through a future it leads back here, and would keep the request
         if not (isinstance(response, Json) and _at_once(scope, response)):
             await response(scope, receive, send)
 

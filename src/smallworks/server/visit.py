@@ -24,10 +24,11 @@ class Visit:
     id: bytes
     deadline: float
     """Seconds from the arrival, the waiting counted."""
-    sent: Mapping[bytes, bytes] = field(default_factory=dict)
+    sent: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     """The request's headers, of several by one name the first."""
-    body: bytes = b""
-    """The JSON as it came, in UTF-8, with every text of the request; empty where it came otherwise."""
+    body: bytes = field(default=b"", repr=False)
+    """The JSON as it came, in UTF-8, with every text of the request, until the guards have seen it; empty
+    where it came otherwise, or as one of a batch."""
     arrived: float = field(default_factory=time.perf_counter)
     allowance: Allowance | None = None
     """What the key may do; None where no keys are asked for."""
@@ -51,7 +52,7 @@ class Visit:
     """Seconds from the arrival to the first piece of a stream; 0 without one."""
     findings: tuple[str, ...] = ()
     """What guards found, by the names of their rules."""
-    content: dict[str, Any] | None = None
+    content: dict[str, Any] | None = field(default=None, repr=False)
     """What was said and answered, kept only where traces want it."""
 
     def left(self) -> float:

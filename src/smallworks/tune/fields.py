@@ -94,10 +94,20 @@ def fit_fields(
 
 def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """`rows` is a JSONL of [text, JSON of the fields]; writes the head to `out`."""
-    rows = [(text, json.loads(said)) for text, said in files.read_jsonl(Path(request["rows"]))]
+    rows = [(text, _fields(said)) for text, said in files.read_jsonl(Path(request["rows"]))]
     head, how = fit_fields(rows, request["schema"], seed=request["seed"], progress=progress)
     save(head, Path(request["out"]))
     return {"tagged": list(how.spans), "chosen": list(how.chosen), "left_out": how.left_out}
+
+
+def _fields(said: str) -> dict[str, Any]:
+    found = json.loads(said)
+    if isinstance(found, dict):
+        return found
+    raise DataError(
+        f"The expected output {said[:80]!r} is no JSON object.",
+        fix="Write the fields of each row as an object.",
+    )
 
 
 def _type(values: Sequence[Any]) -> ValueType | None:
@@ -149,7 +159,9 @@ def _forms(value: Any) -> tuple[str, ...]:
     """How a text may write it."""
     if isinstance(value, str):
         return (value.strip(),)
-    return tuple(dict.fromkeys((str(value), f"{value:g}", f"{value:,}", f"{value:.2f}")))
+    if isinstance(value, int) or value.is_integer():
+        return (f"{int(value)}", f"{int(value):,}", str(value), f"{int(value)}.00")
+    return (str(value), f"{value:,}", f"{value:.2f}")
 
 
 def _chooser(rows: Sequence[Row], name: str, labels: list[str], seed: int) -> LinearHead:

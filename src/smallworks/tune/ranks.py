@@ -1,7 +1,8 @@
 """The processes that tune one candidate together: which one writes, and what all of them agree on.
 
-accelerate, on which the Trainer stands, joins them (gloo, or NCCL on GPUs) and shares gradients; alone, every
-function here is that of a single process.
+They meet in a file, so that no port is open for strangers. accelerate, on which the Trainer stands, takes the
+group as it is (gloo, or NCCL on GPUs) and shares gradients; alone, every function here is that of a single
+process.
 """
 
 from __future__ import annotations
@@ -16,15 +17,23 @@ from smallworks import settings
 from smallworks.errors import ModelError
 
 
-def begin(count: int) -> None:
-    """Take this process's GPU, where there are any. Raises ModelError for more processes than GPUs."""
-    if count == 1 or not torch.cuda.is_available():
+def begin(count: int, meeting: str | None) -> None:
+    """Join the others at the file `meeting`, new for this run, with a GPU each where there are any.
+
+    None: this one is alone. Raises ModelError for more processes than GPUs.
+    """
+    if meeting is None:
         return
-    if (here := torch.cuda.device_count()) < count:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
+    if gpus is not None and gpus < count:
         raise ModelError(
-            f"{count} processes want a GPU each; {here} can be seen.", fix=f"Try --processes {here}."
+            f"{count} processes want a GPU each; {gpus} can be seen.", fix=f"Try --processes {gpus}."
         )
-    torch.cuda.set_device(settings.rank())
+    if gpus:
+        torch.cuda.set_device(settings.rank())
+    store = distributed.FileStore(meeting, count)
+    backend = "nccl" if gpus else "gloo"
+    distributed.init_process_group(backend, store=store, rank=settings.rank(), world_size=count)
 
 
 def first() -> bool:

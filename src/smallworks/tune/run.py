@@ -133,7 +133,9 @@ def _fitting(request: TuneRequest) -> TuneRequest:
 def _train(request: TuneRequest, rate: float, progress: Progress, *, rehearsal: bool = False) -> Any:
     asked, log = in_child(request, rate, rehearsal=rehearsal), request.out / "log.txt"
     if (count := request.options.processes) > 1:
-        return child.run_ranks("smallworks.tune.worker", asked, count, progress=progress, log=log)
+        with TemporaryDirectory(prefix="smallworks-") as folder:
+            asked["meeting"] = str(Path(folder) / "meeting")
+            return child.run_ranks("smallworks.tune.worker", asked, count, progress=progress, log=log)
     return child.run("smallworks.tune.worker", asked, progress=progress, log=log)
 
 
@@ -155,6 +157,7 @@ def in_child(request: TuneRequest, rate: float, *, rehearsal: bool = False) -> d
         "learning_rate": rate,
         "rehearsal": rehearsal,
         "tensorboard": str(request.tensorboard.resolve()) if request.tensorboard else None,
+        "meeting": None,
     }
 
 

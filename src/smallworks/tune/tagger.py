@@ -32,12 +32,14 @@ def fit_tagger(sentences: Sequence[Sentence]) -> Tagger:
         raise MissingExtra("python-crfsuite", extra="eval", wanted_for="Fitting a tagger") from error
     trainer = pycrfsuite.Trainer(verbose=False)
     trainer.set_params({"c1": C1, "c2": C2, "max_iterations": ROUNDS, "feature.possible_transitions": True})
+    # Names of fields may hold signs that CRFsuite's own listing of a model does not bear.
+    codes = {tag: str(i) for i, tag in enumerate(sorted({tag for _, tags in sentences for tag in tags}))}
     read = 0
     for found, tags in sentences:
         read += len(found)
         if read > MOST_WORDS:
             break
-        trainer.append(features(found), tags)
+        trainer.append(features(found), [codes[tag] for tag in tags])
     with tempfile.TemporaryDirectory(prefix="smallworks-") as scratch:
         path = str(Path(scratch) / "model.crfsuite")
         trainer.train(path)
@@ -45,7 +47,10 @@ def fit_tagger(sentences: Sequence[Sentence]) -> Tagger:
         tagger.open(path)
         found = tagger.info()
         tagger.close()
-    return _as_arrays(found.transitions, found.state_features)
+    names = {code: tag for tag, code in codes.items()}
+    transitions = {(names[a], names[b]): weight for (a, b), weight in found.transitions.items()}
+    states = {(feature, names[tag]): weight for (feature, tag), weight in found.state_features.items()}
+    return _as_arrays(transitions, states)
 
 
 def _as_arrays(transitions: dict[tuple[str, str], float], states: dict[tuple[str, str], float]) -> Tagger:

@@ -44,7 +44,7 @@ def main(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """
     options = TuneOptions(**request["options"])
     out, base = Path(request["out"]), Path(request["base"])
-    ranks.begin(options.processes)
+    ranks.begin(options.processes, request["meeting"])
     torch.set_num_threads(max(1, options.threads // options.processes))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # for debugging; a quarter of the time

@@ -56,7 +56,7 @@ def _sources(corpora: Corpora, sentences: Sentences) -> list[tuple[float, Source
     """Weights are shares of conversations: classification is the starter's first duty."""
     sources = [(3.0 * weight, _classify(draw)) for weight, draw in classify.draws(corpora, sentences)]
     sources.append((14.0, lambda random: extract.draw(random, corpora, sentences)))
-    sources.append((24.0, lambda random: requests.conversation(random, corpora)))
+    sources.append((16.0, lambda random: requests.conversation(random, corpora)))
     if sentences.all:
         sources.append((3.0, lambda random: rewrite.rewrite(random, sentences)))
         sources.append((2.0, lambda random: summary.draw(random, sentences)))

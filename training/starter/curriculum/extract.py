@@ -10,7 +10,6 @@ from training.starter.corpora import Corpora
 from training.starter.curriculum.conversation import Conversation, turns
 from training.starter.curriculum.facts import any_record
 from training.starter.curriculum.records import Record
-from training.starter.curriculum.requests import ANSWER
 from training.starter.curriculum.sentences import Sentences
 
 
@@ -35,5 +34,5 @@ def conversation(random: Random, record: Record, fields: list[str]) -> Conversat
     instruction = random.choice(
         ("Extract {}.", "Extract these fields: {}.", "Find {} in the text.", "Return {}.", "Fields: {}.")
     )
-    prompt = f"{instruction.format(', '.join(fields))}\n\n{ANSWER}\n\nText: {record.text}"
+    prompt = f"{instruction.format(', '.join(fields))}\n\nText: {record.text}\n\nAnswer with JSON."
     return turns("extract", (prompt, json.dumps(answer, ensure_ascii=False, separators=(",", ":"))))

@@ -11,11 +11,11 @@ ANSWER = "Answer with the code of one label."
 
 def first_turn(instruction: str, labels: Sequence[str], text: str) -> str:
     listed = "\n".join(f"{code}: {label}" for code, label in zip(CODES, labels, strict=False))
-    return f"{instruction}\n\nLabels:\n{listed}\n\n{ANSWER}\n\n{later_turn(text)}"
+    return f"{instruction}\n\nLabels:\n{listed}\n\n{later_turn(text)}"
 
 
 def later_turn(text: str) -> str:
-    return f"Text: {text}"
+    return f"Text: {text}\n\n{ANSWER}"
 
 
 def code(labels: Sequence[str], label: str) -> str:

@@ -30,7 +30,6 @@ UNNAMED = (
     "Return the parts that are stated.",
     "Extract all fields.",
 )
-ANSWER = "Answer with JSON."
 MOST_TURNS = 4
 
 
@@ -117,12 +116,12 @@ def conversation(random: Random, corpora: Corpora) -> Conversation:
     """Several requests of one subject under one instruction, as few-shot turns are laid out.
 
     Where the instruction names fields, a part goes by any of its names and only those asked are said, in
-    the order asked; where it names none, all are said by their first names, as the text states them.
+    the order asked; where it names none, all are said by their first names, sorted, as a schema sorts them.
     """
     subject = random.choice(list(SUBJECTS.values()))
     drawn = [sentence(random, corpora, subject) for _ in range(random.randint(1, MOST_TURNS))]
     if random.random() < 0.4:
-        names, order = {part: part for part in subject.parts}, None
+        names, order = {part: part for part in subject.parts}, sorted(subject.parts)
         instruction = random.choice(UNNAMED)
     else:
         names = {part: random.choice(found.names) for part, found in subject.parts.items()}
@@ -130,11 +129,10 @@ def conversation(random: Random, corpora: Corpora) -> Conversation:
         instruction = random.choice(STATED).format(", ".join(names[part] for part in order))
     pairs = []
     for turn, (text, stated) in enumerate(drawn):
-        parts = order or sorted(stated, key=lambda part: text.index(stated[part]))
-        answer = {names[part]: stated[part] for part in parts if part in stated}
-        head = "" if turn else f"{instruction}\n\n{ANSWER}\n\n"
+        answer = {names[part]: stated[part] for part in order if part in stated}
+        head = "" if turn else f"{instruction}\n\n"
         said = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        pairs.append((f"{head}Text: {text}", said))
+        pairs.append((f"{head}Text: {text}\n\nAnswer with JSON.", said))
     return turns("extract", *pairs)
 
 

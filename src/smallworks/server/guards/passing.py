@@ -21,7 +21,7 @@ from smallworks.server.reply import Figures, to_bytes, to_object
 from smallworks.server.visit import Visit
 
 LARGE = 10_000
-"""Characters from which texts are looked at in a thread, so that other requests go on meanwhile."""
+"""Characters above which texts are looked at in a thread, so that other requests go on meanwhile."""
 SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 JSON_FORMATS = ("json_object", "json_schema")
 
@@ -88,7 +88,8 @@ class Passing:
 
     async def enter(self, form: Form, host: Host, said: Said) -> None:
         guards = self._guarding.guards
-        if self._visit.body and guards.clears(self._visit.body):
+        body = self._visit.body
+        if 0 < len(body) <= LARGE and not texts.has_names(said) and guards.clears(body):
             texts.refuse_tokens(said)
             return
         slots = texts.asked(said, form, guards.policy.untrusted)

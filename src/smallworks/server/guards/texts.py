@@ -83,6 +83,11 @@ def asked(said: Said, form: Form, untrusted: frozenset[str]) -> list[Slot]:
     return slots
 
 
+def has_names(said: Said) -> bool:
+    """Whether there are schemas, whose names are read as one text that stands so in no body."""
+    return any(isinstance(said[field], dict | list) for field in NAMES_COUNT.intersection(said))
+
+
 def names(said: Said) -> Iterator[tuple[str, str]]:
     """The keys inside schemas, as one text for each top field: (field, text)."""
     for field in NAMES_COUNT.intersection(said):
