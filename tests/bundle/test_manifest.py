@@ -192,7 +192,8 @@ def test_what_tells_how_sure_a_stage_is_comes_back_and_what_fits_no_stage_is_ref
         prompt=spec,
         stages=tuple(Stage(name=path, path=path, id="0") for path in paths),
         thresholds={"stages/1": 1.0, "stages/2": 0.5},
-        files={f"{path}/bundle.json": "0" for path in paths} | {"gate/difficulty.json": "0"},
+        files={f"{path}/bundle.json": "0" for path in paths}
+        | {f"gate/difficulty.{kind}": "0" for kind in ("json", "jsonl")},
     )
     agreeing = {"stages/1": Sureness(signal="none"), "stages/2": Sureness(signal="agreement")}
     gated = replace(plain, sureness=agreeing, gate=Gate(path="gate", at=0.5))

@@ -71,7 +71,7 @@ def test_json_tells_all(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["ask", "nowhere.sqlite", "a"], "smallworks index FOLDER --out nowhere.sqlite"),
         (["ask", "INDEX", "a", "--where", "team"], "name=value"),
         (["ask", "INDEX", "a", "--threshold", "2"], "no probability"),
-        (["ask", "INDEX", "a", "--k", "0"], "Give 1 or more"),
+        (["ask", "INDEX", "a", "--k", "0"], "Give 1 to 1,000"),
         (["index", "nowhere", "--out", "x.sqlite"], "No folder at"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_gate_is_tried_and_one_that_was_kept_is_part_of_the_bundle(
     kept = list[Way]()
 
     def gated(found: Sequence[Way], promise: Promise, **_: Any) -> tuple[Routing, Way]:
-        kept.extend(one for one in found if one.gate and one.gate[1] == 0.5)
+        kept.extend(one for one in found if one.gate and 0 < one.stages[0].gate.skips.mean() < 1)
         routing, note = route_best(found, promise)[0], route_best(found, promise)[1].notes[-1]
         assert "A gate by the input alone" in note
         at_all = calibrate(kept[0].stages, promise).mixes[-1]
@@ -121,10 +121,9 @@ def test_a_gate_is_tried_and_one_that_was_kept_is_part_of_the_bundle(
     done = route.calibrate_bundles(
         [weak.path, Path(asked[2])], rows, parse("20 points"), gate=True, out=tmp_path, costs=(1, 100)
     )
-    assert done.bundle and done.bundle.manifest.gate and done.bundle.manifest.gate.at == 0.5
+    assert kept[0].gate and done.bundle and done.bundle.manifest.gate
+    assert done.bundle.manifest.gate.at == kept[0].gate[1]
     assert list(done.bundle.manifest.thresholds.values()) == [0.0]
-    gate = kept[0].stages[0].gate
-    assert gate and 0 < gate.skips.mean() < 1
     with rows.open(newline="", encoding="utf-8") as file, open_predictor(done.bundle) as cascade:
         said = cascade.answers([row["text"] for row in csv.DictReader(file)])
     assert {len(answer.spent) for answer in said} == {1}

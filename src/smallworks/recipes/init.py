@@ -102,6 +102,7 @@ at_least = {at_least:.2f}  # a share from 0 to 1; without it, the best candidate
 # [build]
 # base = "path, GGUF or hub id of a small language model"  # the built-in starter when left out
 # embedder = "path or hub id of a sentence-embedding model"
+# reranker = "path or hub id of a cross-encoder"  # tried on the passages of a task with documents
 # seed = 0
 # epochs = 10  # most passes over the training rows; 3 to 10 by their number when left out
 # machine_price_per_hour = 0.10
