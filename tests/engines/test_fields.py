@@ -115,9 +115,7 @@ def test_what_was_nearly_said_tells_on_the_end() -> None:
 
 
 @pytest.mark.parametrize("rule", [{"$ref": "http://127.0.0.1:9/x.json"}, {"type": 7}])
-def test_a_rule_that_is_none_or_lies_elsewhere_is_refused_on_loading(
-    tmp_path: Path, rule: Any
-) -> None:
+def test_a_rule_that_is_none_or_lies_elsewhere_is_refused_on_loading(tmp_path: Path, rule: Any) -> None:
     save(head(tagger=tagger(a="B-a"), spans={"a": "string"}, rules={"a": rule}), tmp_path)
     with pytest.raises(ModelError, match="no JSON schema"):
         load(tmp_path)
